@@ -1,0 +1,49 @@
+# Every target does the set-up first, when it is not done yet. More arguments: make train ARGS='seed=1'
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+VAE := $(BIN)/python -m vae_experiments
+
+.PHONY: help setup train smoke ui test lint clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@echo "usage: make TARGET [ARGS='...']     make setup [PYTHON=python3.12]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## make or update .venv, and nothing else
+	@echo ".venv is ready."
+
+train: $(READY) ## train the default experiment; ARGS are its overrides
+	@$(VAE) train $(ARGS)
+
+smoke: $(READY) ## train for a few seconds on the bundled digits
+	@$(VAE) train experiment=smoke $(ARGS)
+
+ui: $(READY) ## open the MLflow UI on the runs made here
+	@$(VAE) ui $(ARGS)
+
+test: $(READY) ## run the tests; ARGS='-k csv' for some of them
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+lint: $(READY) ## ruff and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m mypy
+
+clean: ## remove .venv and all caches; what runs have made stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment whose interpreter has gone (Python upgraded, checkout copied to another machine) is not ready.
+ifeq ($(wildcard $(BIN)/python),)
+.PHONY: $(READY)
+endif
+
+$(READY): pyproject.toml constraints.txt tools/set_up.py
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) not found. Install Python 3.11 to 3.13, or name yours: make setup PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) tools/set_up.py

@@ -1,0 +1,1 @@
+"""Encoders, decoders, posteriors, priors, likelihoods, and the VAE that composes them."""

@@ -1,0 +1,7 @@
+"""Encoders and decoders, as recipes that fit themselves to an image shape."""
+
+from vae_experiments.models.architectures.base import Architecture
+from vae_experiments.models.architectures.conv import Conv
+from vae_experiments.models.architectures.mlp import MLP
+
+__all__ = ["MLP", "Architecture", "Conv"]

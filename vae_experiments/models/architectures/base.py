@@ -1,0 +1,64 @@
+"""What an architecture is: a recipe that builds an encoder and a decoder to fit an image shape."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge
+from torch import nn
+
+from vae_experiments.errors import InputError
+
+ImageShape = tuple[int, int, int]  # (C, H, W)
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture(ABC):
+    """The keys every architecture has; a subclass adds its own and builds the two networks.
+
+    Args:
+        latent_dim: number of latent dimensions.
+        batch_size: images per training step, over all processes together.
+    """
+
+    latent_dim: Annotated[int, Ge(1)] = 2
+    batch_size: Annotated[int, Ge(1)] = 128
+
+    @property
+    @abstractmethod
+    def features(self) -> int:
+        """Width F of the encoder's output."""
+
+    @abstractmethod
+    def encoder(self, image_shape: ImageShape) -> nn.Module:
+        """A network from [B, C, H, W] to features [B, F]."""
+
+    @abstractmethod
+    def decoder(self, image_shape: ImageShape, params_per_channel: int) -> nn.Module:
+        """A network from [B, latent_dim] to [B, C * params_per_channel, H, W], exactly the input's H and W."""
+
+
+def activation(name: str) -> nn.Module:
+    """The activation of that name; InputError names the known ones."""
+    if name not in ACTIVATIONS:
+        raise InputError(f"architecture.activation={name}: no such activation; one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]()
+
+
+def init_glorot(module: nn.Module) -> None:
+    """Glorot-uniform weights and zero biases, as Keras initialises its layers (Glorot & Bengio 2010)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,52 @@
+"""A multilayer perceptron as encoder, and its mirror as decoder."""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import prod
+from typing import Annotated
+
+from annotated_types import Ge
+from torch import nn
+
+from vae_experiments.errors import InputError
+from vae_experiments.models.architectures.base import Architecture, ImageShape, activation
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLP(Architecture):
+    """Dense layers down to the latent heads, and the same widths in reverse back to the pixels.
+
+    Args:
+        hidden: widths of the encoder's layers; the decoder uses them in reverse.
+        activation: after every layer but the last.
+    """
+
+    hidden: list[Annotated[int, Ge(1)]] = field(default_factory=lambda: [512, 256])
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        if not self.hidden:
+            raise InputError("architecture.hidden=[]: at least one layer is needed")
+        activation(self.activation)
+
+    @property
+    def features(self) -> int:
+        return self.hidden[-1]
+
+    def _dense(self, widths: list[int]) -> list[nn.Module]:
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Linear(inputs, outputs), activation(self.activation)]
+        return layers
+
+    def encoder(self, image_shape: ImageShape) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), *self._dense([prod(image_shape), *self.hidden]))
+
+    def decoder(self, image_shape: ImageShape, params_per_channel: int) -> nn.Module:
+        channels, height, width = image_shape
+        outputs = (channels * params_per_channel, height, width)
+        return nn.Sequential(
+            *self._dense([self.latent_dim, *reversed(self.hidden)]),
+            nn.Linear(self.hidden[0], prod(outputs)),
+            nn.Unflatten(1, outputs),
+        )
