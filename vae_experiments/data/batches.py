@@ -1,0 +1,52 @@
+"""From rows of a uint8 image tensor to float batches on a device."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# Of the accelerator's free memory, what the images may take; beyond it each batch is sent on its own.
+DEVICE_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch on the device."""
+
+    rows: NDArray[np.int64]  # [B], which images of the dataset
+    x: Tensor  # [B, C, H, W], float32 in [0, 1]
+    noise: Tensor  # [B, ...], what the objective draws latents with
+
+
+class Images:
+    """uint8 images [N, C, H, W], kept once, handed out as float32 in [0, 1].
+
+    In memory or memory-mapped on the CPU; on an accelerator they are moved there whole when they fit.
+    """
+
+    def __init__(self, images: NDArray[np.uint8], device: torch.device) -> None:
+        self.device = device
+        self._array = images
+        self._resident: Tensor | None = None
+        if device.type == "cuda" and images.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+            self._resident = torch.tensor(images, device=device)
+
+    def __call__(self, rows: NDArray[np.int64]) -> Tensor:
+        """The images of those rows, [len(rows), C, H, W], channels last where that is a layout of its own."""
+        if self._resident is not None:
+            x = self._resident[torch.from_numpy(rows).to(self.device)]
+        else:
+            x = torch.from_numpy(self._array[rows]).to(self.device, non_blocking=True)
+        return x.to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def epoch_order(rows: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
+    """The rows in the random order of that epoch: a function of seed and epoch alone."""
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def binarize(x: Tensor, uniform: Tensor) -> Tensor:
+    """Pixels drawn as Bernoulli variables, the grey values as probabilities; both of one shape, in [0, 1]."""
+    return (uniform < x).to(x.dtype)
