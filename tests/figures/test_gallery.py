@@ -1,0 +1,116 @@
+import logging
+import shutil
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vae_experiments.figures import gallery
+from vae_experiments.figures.config import FiguresConfig
+from vae_experiments.figures.gallery import PICTURES, draw_gallery
+from vae_experiments.figures.subject import Subject
+
+SMALL = FiguresConfig(manifold_size=4, max_traversals=3)
+ALWAYS = {
+    "network.txt", "loss_curves.png", "dataset_samples.png", "reconstructions.png", "latent_scatter.png",
+    "manifold.png", "prior_samples.png", "traversals.png", "interpolations.png",
+}  # fmt: skip
+DIAGRAMS = {f"network_{part}.svg" for part in ("encoder", "decoder", "vae")}
+LABELLED = {"class_images.png"}
+ODD_NAMES = ["$x^{$", "_", "<script>alert(1)</script>", "long " * 60, "new\nline", "\\", "\u202e\u4e2d"]
+
+
+def _names(paths):
+    return {path.name for path in paths if not path.name.startswith("network_")}
+
+
+@pytest.mark.parametrize(
+    ("latent_dim", "shape", "names", "unlabelled", "expected"),
+    [
+        (1, (1, 7, 5), ["a", "b"], 0.3, ALWAYS | LABELLED | {"latent_scatter_unlabelled.png"}),
+        (2, (3, 7, 5), None, 0.0, ALWAYS),
+        (2, (1, 1, 1), ["only"], 0.0, ALWAYS | LABELLED),
+        (10, (3, 33, 9), ODD_NAMES, 0.3, ALWAYS | LABELLED | {"latent_scatter_unlabelled.png"}),
+        (50, (1, 4, 4), [f"{i}" for i in range(1000)], 0.0, ALWAYS | LABELLED),
+    ],
+)
+def test_every_picture_is_drawn_for_any_model_and_data(
+    make_vae, make_data, history, tmp_path, caplog, latent_dim, shape, names, unlabelled, expected
+):
+    data = make_data(shape, 3000 if names and len(names) > 100 else 60, names, unlabelled)
+    with caplog.at_level(logging.WARNING):
+        files = draw_gallery(make_vae(latent_dim, shape), data, history, SMALL, tmp_path / "figures")
+    assert _names(files) == expected
+    assert set(files) == set((tmp_path / "figures").iterdir())
+    assert not [record for record in caplog.records if "could not be drawn" in record.message]
+    for path in files:
+        assert 0 < path.stat().st_size < 1_000_000
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                assert max(image.size) < 3000
+
+
+def test_a_class_with_a_single_image_has_a_row(make_vae, make_data):
+    data = make_data(names=["a", "b", "c"])
+    data.dataset.labels[data.parts.val] = 0
+    data.dataset.labels[data.parts.val[3]] = 2
+    figure = PICTURES["class_images"](Subject(make_vae(), data, SMALL))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "c"]
+
+
+def test_one_validation_image_is_enough_for_all_but_interpolations(make_vae, make_data, history, tmp_path):
+    data = make_data(n=3, names=["a"])
+    assert len(data.parts.val) == 1
+    files = draw_gallery(make_vae(4), data, history, SMALL, tmp_path)
+    assert _names(files) == (ALWAYS | LABELLED) - {"interpolations.png"}
+
+
+def test_a_picture_that_fails_is_named_and_costs_no_other(make_vae, make_data, tmp_path, caplog):
+    files = draw_gallery(make_vae(), make_data(names=["a", "b"]), [], SMALL, tmp_path)
+    assert _names(files) == (ALWAYS | LABELLED) - {"loss_curves.png"}
+    (record,) = [record for record in caplog.records if "could not be drawn" in record.message]
+    assert "loss_curves" in record.message
+    assert "no losses" in record.message
+
+
+def test_a_broken_decoder_leaves_what_needs_no_decoder(make_vae, make_data, history, tmp_path, caplog):
+    vae = make_vae()
+    vae.decoder[0].weight.data[:] = np.nan
+    files = draw_gallery(vae, make_data(names=["a", "b"]), history, SMALL, tmp_path)
+    assert _names(files) == {"network.txt", "loss_curves.png", "dataset_samples.png", "latent_scatter.png"}
+    failed = {r.args[0] for r in caplog.records if "could not be drawn" in r.message}
+    assert failed == {
+        "reconstructions", "manifold", "prior_samples", "traversals", "interpolations", "class_images",
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz")
+def test_the_diagrams_are_drawn_where_dot_is_installed(make_vae, make_data, history, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "PICTURES", {})
+    files = {path.name: path for path in draw_gallery(make_vae(), make_data(), history, SMALL, tmp_path)}
+    for name in DIAGRAMS:
+        ET.parse(files[name])
+
+
+def test_without_dot_a_note_says_what_to_do(make_vae, make_data, history, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(gallery, "PICTURES", {})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    files = draw_gallery(make_vae(), make_data(), history, SMALL, tmp_path / "figures")
+    assert {path.name for path in files} >= {"network.txt", "network_vae.gv", "loss_curves.png"}
+    (note,) = [record.message for record in caplog.records]
+    assert "`dot` is not installed" in note
+    assert "apt install graphviz" in note
+
+
+def test_the_same_model_gives_the_same_files_and_is_left_as_it_was(make_vae, make_data, history, tmp_path):
+    vae, data = make_vae(3).train(), make_data(names=["a", "b"], unlabelled=0.3)
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    first = draw_gallery(vae, data, history, SMALL, tmp_path / "a")
+    assert torch.rand(1) == expected  # no global generator was touched
+    assert all(module.training for module in vae.modules())
+    second = draw_gallery(vae, data, history, SMALL, tmp_path / "b")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]

@@ -1,0 +1,103 @@
+"""The gallery: every final picture of a run, drawn into a folder."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from vae_experiments.figures import pictures
+from vae_experiments.figures.config import FiguresConfig
+from vae_experiments.figures.curves import NATS, loss_curves
+from vae_experiments.figures.network import PARTS, diagram, summary, svg
+from vae_experiments.figures.style import save_png
+from vae_experiments.figures.subject import Subject
+from vae_experiments.generation.layers import read_network
+from vae_experiments.models.vae import VAE
+
+if TYPE_CHECKING:
+    from vae_experiments.data.prepare import ImageData
+
+log = logging.getLogger(__name__)
+
+PICTURES: dict[str, Callable[[Subject], Figure | None]] = {
+    "dataset_samples": pictures.dataset_samples,
+    "reconstructions": pictures.reconstructed,
+    "latent_scatter": pictures.scatter,
+    "latent_scatter_unlabelled": pictures.scatter_unlabelled,
+    "manifold": pictures.manifold_picture,
+    "prior_samples": pictures.sampled,
+    "traversals": pictures.traversed,
+    "interpolations": pictures.interpolated,
+    "class_images": pictures.classes,
+}
+
+
+def draw_gallery(
+    vae: VAE,
+    data: "ImageData",
+    history: Sequence[Mapping[str, float]],
+    config: FiguresConfig,
+    folder: Path,
+    unit: str = NATS,
+) -> list[Path]:
+    """Draws every picture of a trained model into `folder` and returns the files written.
+
+    Pictures come from the validation part, samples of the dataset from the training part; the test part is
+    not looked at. A picture that cannot be drawn is logged by name and leaves the others as they are.
+
+    Args:
+        vae: the model, on any device; its mode is left as it was.
+        data: what it was trained on.
+        history: one mapping of metrics per epoch, see `loss_curves`.
+        config: what to draw.
+        folder: made if it is not there.
+        unit: of the loss and its parts.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    subject = Subject(vae, data, config)
+    files = _guarded("network", lambda: _network(vae, folder))
+    files += _guarded("loss_curves", lambda: _written(loss_curves(history, unit), folder / "loss_curves.png"))
+    for name, picture in PICTURES.items():
+        path = folder / f"{name}.png"
+        files += _guarded(name, partial(_picture, picture, subject, path))
+    return files
+
+
+def _picture(picture: Callable[[Subject], Figure | None], subject: Subject, path: Path) -> list[Path]:
+    return _written(picture(subject), path)
+
+
+def _written(figure: Figure | None, path: Path) -> list[Path]:
+    return [] if figure is None else [save_png(figure, path)]
+
+
+def _network(vae: VAE, folder: Path) -> list[Path]:
+    """The summary and the diagrams; the diagrams' sources instead where `dot` is missing."""
+    network = read_network(vae)
+    files = [folder / "network.txt"]
+    files[0].write_text(summary(network), encoding="utf-8")
+    for part in PARTS:
+        graph = diagram(network, part)
+        drawn = svg(graph)
+        path = folder / f"network_{part}.{'gv' if drawn is None else 'svg'}"
+        path.write_text(graph.source if drawn is None else drawn, encoding="utf-8")
+        files.append(path)
+    if files[-1].suffix == ".gv":
+        log.warning(
+            "the network's diagrams are left as .gv files in %s: the program `dot` is not installed; install "
+            "Graphviz (apt install graphviz, brew install graphviz) and run `dot -Tsvg -O` on them",
+            folder,
+        )
+    return files
+
+
+def _guarded(name: str, draw: Callable[[], list[Path]]) -> list[Path]:
+    try:
+        return draw()
+    except Exception as error:
+        # A picture is never worth a run; what went wrong is on record with its name.
+        log.warning("the picture %s could not be drawn: %s", name, error, exc_info=True)
+        return []

@@ -1,0 +1,42 @@
+"""Hooks that draw: the manifold after every epoch, the gallery at the end."""
+
+import logging
+from dataclasses import dataclass
+
+from vae_experiments.figures.config import FiguresConfig
+from vae_experiments.figures.subject import Subject, epoch_manifold
+from vae_experiments.training.run import Hook, TrainingRun
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class UnfoldingManifold(Hook):
+    """A small manifold after every epoch, as the steps of one image: its slider shows the space unfold."""
+
+    figures: FiguresConfig
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        if self.figures.epoch_manifold_size == 0:
+            return
+        try:
+            picture = epoch_manifold(Subject(run.state.vae, run.data, self.figures))
+        except ValueError as error:  # far from the codes an unfinished decoder may not be finite
+            log.warning("no manifold of epoch %d: %s", run.state.epoch, error)
+        else:
+            run.record.log_image(picture, "manifold", run.state.epoch)
+
+
+@dataclass(kw_only=True)
+class Gallery(Hook):
+    """Every final picture, of the best epoch's weights, in the run's folder and record."""
+
+    figures: FiguresConfig
+
+    def on_end(self, run: TrainingRun) -> None:
+        from vae_experiments.figures.gallery import draw_gallery  # matplotlib takes a while to import
+
+        folder = run.folder / "figures"
+        history = [{"epoch": epoch, **metrics} for epoch, metrics in enumerate(run.state.history, start=1)]
+        draw_gallery(run.state.vae, run.data, history, self.figures, folder, run.objective.unit)
+        run.record.log_artifact(folder)

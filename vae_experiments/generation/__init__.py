@@ -1,0 +1,1 @@
+"""Arrays out of a trained model: torch in, numpy out, the same for the same generator."""

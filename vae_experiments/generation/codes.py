@@ -1,0 +1,100 @@
+"""Codes of a dataset, and what they say about the latent dimensions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vae_experiments.generation.inference import Floats, evaluating, to_unit
+from vae_experiments.models.posteriors import DiagonalNormal
+from vae_experiments.models.vae import VAE
+
+
+@dataclass(frozen=True)
+class Codes:
+    """q(z | x) of N images, row for row."""
+
+    mean: Floats  # [N, latent_dim]
+    logvar: Floats | None  # [N, latent_dim]; None where the posterior is not a diagonal Gaussian
+    kl: Floats | None  # [N, latent_dim], nats of each dimension against N(0, 1); None likewise
+
+    @property
+    def activity(self) -> NDArray[np.float64]:
+        """Variance over the images of each dimension's mean, [latent_dim] (Burda et al. 2016)."""
+        variances: NDArray[np.float64] = self.mean.var(axis=0, dtype=np.float64)
+        return variances
+
+    def most_active(self) -> list[int]:
+        """All latent dimensions, the most active first; equal ones in their own order."""
+        return [int(dim) for dim in np.argsort(-self.activity, kind="stable")]
+
+    def draw(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Floats:
+        """A draw from q(z | x) of each row, [len(rows), latent_dim]; its mean where the spread is unknown."""
+        mean = self.mean[rows]
+        if self.logvar is None:
+            return mean
+        noise = rng.standard_normal(mean.shape, dtype=np.float32)
+        drawn: Floats = mean + np.exp(0.5 * self.logvar[rows]) * noise
+        return drawn
+
+
+def encode_dataset(vae: VAE, images: NDArray[np.uint8], batch_size: int = 256) -> Codes:
+    """q(z | x) of uint8 images [N, C, H, W], in memory or memory-mapped, `batch_size` at a time."""
+    return Codes(*_joined(list(encode_blocks(vae, images, batch_size)), vae.latent_dim))
+
+
+def encode_blocks(vae: VAE, images: NDArray[np.uint8], batch_size: int = 256) -> Iterator[Codes]:
+    """The same block by block, for a dataset whose codes are written out as they come."""
+    for start in range(0, len(images), batch_size):
+        with evaluating(vae) as device:
+            posterior = vae.encode(to_unit(images[start : start + batch_size], device))
+            mean = _floats(posterior.mean)
+            if isinstance(posterior, DiagonalNormal):
+                kl = _floats(posterior.kl_to_standard_normal_per_dim())
+                codes = Codes(mean, _floats(posterior.logvar), kl)
+            else:
+                codes = Codes(mean, None, None)
+        yield codes
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Codes seen in the plane of their first two principal components."""
+
+    points: Floats  # [N, 2]
+    explained: tuple[float, float]  # share of the codes' variance along each
+
+
+def principal_components(mean: Floats) -> Projection:
+    """The first two principal components of codes [N, d], d >= 2.
+
+    Signs are fixed so that each component's largest loading is positive: the same codes always give
+    the same picture.
+    """
+    centred = mean.astype(np.float64) - mean.mean(axis=0, dtype=np.float64)
+    variances, vectors = np.linalg.eigh(centred.T @ centred)
+    axes = vectors[:, ::-1][:, :2]
+    axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)
+    total = max(float(variances.sum()), np.finfo(np.float64).tiny)
+    shares = np.clip(variances[::-1][:2] / total, 0.0, 1.0)
+    return Projection((centred @ axes).astype(np.float32), (float(shares[0]), float(shares[1])))
+
+
+def _floats(tensor: torch.Tensor) -> Floats:
+    values: Floats = tensor.float().cpu().numpy()
+    return values
+
+
+def _joined(blocks: list[Codes], latent_dim: int) -> tuple[Floats, Floats | None, Floats | None]:
+    if not blocks:
+        none = np.zeros((0, latent_dim), np.float32)
+        return none, none, none
+    logvars = [block.logvar for block in blocks if block.logvar is not None]
+    kls = [block.kl for block in blocks if block.kl is not None]
+    return (
+        np.concatenate([block.mean for block in blocks]),
+        np.concatenate(logvars) if logvars else None,
+        np.concatenate(kls) if kls else None,
+    )
