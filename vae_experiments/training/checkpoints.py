@@ -1,0 +1,148 @@
+"""Checkpoints: one file that is either whole or not there, read without running code.
+
+A checkpoint is a dict of plain containers and tensors written by `torch.save`:
+
+    format   int, the layout's version
+    digest   SHA-256 over everything under `content`
+    content  config, signature and the training state
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vae_experiments.errors import InputError, RunFailed
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+
+
+def save_checkpoint(folder: Path, content: dict[str, Any], *, best: bool = False) -> None:
+    """Writes `last.ckpt`, keeping the one before as `previous.ckpt`; with `best`, also `best.ckpt`.
+
+    Written under a temporary name, synced, then renamed: a crash leaves the old file or the new one.
+
+    Raises:
+        RunFailed: when the file cannot be written (no space, read-only); the older files stay.
+    """
+    last = folder / LAST
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".writing-")
+        with os.fdopen(handle, "wb") as file:
+            torch.save({"format": FORMAT, "digest": digest(content), "content": content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if best:
+            _replace_by_link(Path(temporary), folder / BEST)
+        if last.exists():
+            os.replace(last, folder / PREVIOUS)
+        os.replace(temporary, last)
+        _sync_folder(folder)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise RunFailed(
+            f"cannot write {last}: {error.strerror}; the checkpoint before it is whole, "
+            f"mend that and continue with: vae resume {folder.parent}"
+        ) from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of one file.
+
+    Raises:
+        InputError: when it is missing, truncated, altered, or of another format.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint")
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, KeyError, ... on damaged files
+        raise InputError(f"{path}: is not a whole checkpoint ({type(error).__name__})") from error
+    if not isinstance(saved, dict) or not {"format", "digest", "content"} <= saved.keys():
+        raise InputError(f"{path}: is not a checkpoint of this program")
+    if saved["format"] != FORMAT:
+        raise InputError(f"{path}: has format {saved['format']}, this version reads {FORMAT}")
+    if digest(saved["content"]) != saved["digest"]:
+        raise InputError(f"{path}: its content does not match its digest; the file was altered or damaged")
+    content: dict[str, Any] = saved["content"]
+    return content
+
+
+def load_latest(folder: Path) -> dict[str, Any] | None:
+    """The newest whole checkpoint of a folder; None when it has none.
+
+    Tried in this order: last.ckpt, then previous.ckpt (a crash between two renames, or a damaged
+    last one, leaves only that).
+    """
+    for name in (LAST, PREVIOUS):
+        if (folder / name).exists():
+            try:
+                return load_checkpoint(folder / name)
+            except InputError as error:
+                log.warning("%s; falling back to the one before", error)
+    return None
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of nested plain containers and tensors, independent of how they are stored."""
+    sha = hashlib.sha256()
+    _feed(sha, value)
+    return sha.hexdigest()
+
+
+def _feed(sha: "hashlib._Hash", value: Any) -> None:
+    if isinstance(value, Tensor):
+        tensor = value.detach().cpu().contiguous()
+        sha.update(f"tensor {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
+    elif isinstance(value, dict):
+        sha.update(f"dict {len(value)}".encode())
+        for key, item in value.items():
+            _feed(sha, key)
+            _feed(sha, item)
+    elif isinstance(value, list | tuple):
+        sha.update(f"list {len(value)}".encode())
+        for item in value:
+            _feed(sha, item)
+    elif isinstance(value, float):
+        sha.update(b"float" + struct.pack("<d", value))
+    elif value is None or isinstance(value, bool | int | str):
+        sha.update(f"{type(value).__name__} {value!r}".encode())
+    else:
+        raise TypeError(f"a checkpoint cannot carry a {type(value).__name__}")
+
+
+def _replace_by_link(source: Path, target: Path) -> None:
+    """Makes `target` a second name of `source`, or a copy where the file system has no links."""
+    interim = target.with_name(f".linking-{target.name}")
+    interim.unlink(missing_ok=True)
+    try:
+        os.link(source, interim)
+    except OSError:
+        shutil.copyfile(source, interim)
+    os.replace(interim, target)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the renames themselves durable, where the system lets a folder be opened."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

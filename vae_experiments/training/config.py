@@ -1,0 +1,38 @@
+"""The trainer's keys."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt
+
+Metric = Literal["val/elbo", "val/loss", "val/reconstruction", "val/kl"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """How long, on what, and how carefully to train.
+
+    Args:
+        max_epochs: passes over the training part.
+        device: auto takes CUDA, then Apple's MPS, then the CPU.
+        precision: of the forward pass; auto takes bfloat16 where the hardware multiplies in it.
+        threads: CPU threads; None leaves PyTorch's choice. Part of what makes results repeat to the bit.
+        monitor: what "best" means; val/elbo does not move with a schedule. Higher is better for it
+            alone, lower for the others.
+        clip_grad_norm: largest norm of the whole gradient; None leaves it as it is.
+        scheduler_interval: whether the learning-rate schedule advances by training step or by epoch.
+        eval_batch_size: images per validation batch; changes memory and speed, never a figure.
+    """
+
+    max_epochs: Annotated[int, Ge(1)] = 3
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: Annotated[int, Ge(1)] | None = None
+    monitor: Metric = "val/elbo"
+    clip_grad_norm: Annotated[float, Gt(0)] | None = None
+    scheduler_interval: Literal["step", "epoch"] = "step"
+    eval_batch_size: Annotated[int, Ge(1)] = 500
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether one value of the monitored metric beats another."""
+        return value > than if self.monitor == "val/elbo" else value < than

@@ -1,0 +1,42 @@
+"""Optimizers and learning-rate schedules: PyTorch's own, told what only the run knows."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from vae_experiments.errors import InputError
+
+RUN = "run"  # a schedule's argument with this value becomes the run's length
+
+
+def build_optimizer(component: Callable[..., Optimizer], vae: nn.Module) -> Optimizer:
+    """The configured optimizer over the parameters that train."""
+    optimizer = component(params=[p for p in vae.parameters() if p.requires_grad])
+    if not isinstance(optimizer, Optimizer):
+        raise InputError(f"optimizer: {type(optimizer).__name__} is not a torch.optim.Optimizer")
+    return optimizer
+
+
+def build_scheduler(
+    component: Callable[..., LRScheduler] | None,
+    optimizer: Optimizer,
+    *,
+    interval: str,
+    steps: int,
+    epochs: int,
+) -> LRScheduler | None:
+    """The configured schedule, over a run of that many steps and epochs, whichever it advances by."""
+    if component is None:
+        return None
+    values: dict[str, Any] = getattr(component, "values", {})
+    length = steps if interval == "step" else epochs
+    lengths = {key: length for key, value in values.items() if value == RUN}
+    scheduler = component(optimizer=optimizer, **lengths)
+    if isinstance(scheduler, ReduceLROnPlateau) and interval == "step":
+        raise InputError(
+            "scheduler: ReduceLROnPlateau looks at an epoch's metrics; set trainer.scheduler_interval=epoch"
+        )
+    return scheduler

@@ -1,0 +1,107 @@
+"""One training run's parts, handed to the loop and to every hook."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_experiments.data.batches import Batch, Images
+from vae_experiments.data.prepare import ImageData
+from vae_experiments.models.vae import VAE
+from vae_experiments.objectives import Objective
+from vae_experiments.training.config import TrainerConfig
+from vae_experiments.training.hardware import Hardware
+from vae_experiments.training.state import Metrics, TrainingState
+from vae_experiments.training.world import World
+
+
+class Record(Protocol):
+    """Where a run's results are kept. MLflow's side of it is in the tracking room."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None: ...
+
+    def log_artifact(self, path: Path, folder: str = "") -> None: ...
+
+    def log_image(self, image: NDArray[np.uint8], key: str, step: int) -> None: ...
+
+    def log_models(self, vae: VAE) -> None: ...
+
+    def set_tags(self, tags: Mapping[str, object]) -> None: ...
+
+    def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> bool: ...
+
+
+@dataclass
+class TrainingRun:
+    """The parts of a run. Only `state`, `stop` and `signum` change while it trains."""
+
+    name: str
+    seed: int
+    batch_size: int
+    objective: Objective
+    trainer: TrainerConfig
+    hooks: Sequence["Hook"]
+    data: ImageData
+    state: TrainingState
+    hardware: Hardware
+    world: World
+    folder: Path
+    record: Record
+    identity: dict[str, Any]  # config and signature, stored with every checkpoint
+    stop: bool = False  # set by a hook: train no further epoch
+    signum: int = 0  # set by a signal's handler: save and leave
+
+    @cached_property
+    def images(self) -> Images:
+        """The dataset's images, on the device."""
+        return Images(self.data.dataset.images, self.hardware.device)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.data.parts.train) // self.batch_size)
+
+    @property
+    def done(self) -> bool:
+        """Whether no epoch is left to train."""
+        return self.stop or self.state.epoch >= self.trainer.max_epochs
+
+    @property
+    def metrics(self) -> Metrics:
+        """Those of the last finished epoch."""
+        return self.state.history[-1]
+
+    def checkpoint(self) -> dict[str, Any]:
+        """What a checkpoint of this moment holds."""
+        return {**self.identity, "state": self.state.state_dict()}
+
+
+class Hook:
+    """Something that happens around training; a subclass overrides the moments it cares about.
+
+    With several processes, only the first one has hooks.
+    """
+
+    def on_start(self, run: TrainingRun) -> None:
+        """Before the first step, also after a resume."""
+
+    def on_step(self, run: TrainingRun) -> None:
+        """After every update."""
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        """After an epoch's validation; `run.metrics` are its metrics."""
+
+    def on_not_finite(self, run: TrainingRun, batch: Batch, loss: float) -> None:
+        """Before the run stops because of a loss or a gradient that is not finite; no update was made."""
+
+    def on_interrupt(self, run: TrainingRun) -> None:
+        """Before the run stops because of a signal."""
+
+    def on_end(self, run: TrainingRun) -> None:
+        """When no epoch is left; the model's weights are those of the best epoch."""
+
+    def on_close(self, run: TrainingRun) -> None:
+        """However the run ended."""

@@ -1,0 +1,107 @@
+"""Everything a run needs in order to go on as if it had never stopped."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from vae_experiments.models.vae import VAE
+
+Metrics = dict[str, float]
+
+
+@dataclass
+class TrainingState:
+    """Where a run is. What is random comes from `generator`, or from the seed and the epoch's number."""
+
+    vae: VAE
+    optimizer: Optimizer
+    scheduler: LRScheduler | None
+    generator: torch.Generator
+    epoch: int = 0  # finished epochs
+    batch: int = 0  # finished batches of the epoch under way
+    step: int = 0  # finished updates
+    # Of the epoch under way, over its images: loss, reconstruction, kl; and over its steps: the gradient's norm.
+    sums: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
+    images: int = 0  # trained on in the epoch under way
+    seconds: float = 0.0  # of training in the epoch under way
+    history: list[Metrics] = field(default_factory=list)  # one entry per finished epoch
+    best_epoch: int = 0  # 0: none yet
+    best_value: float = 0.0
+
+    def end_epoch(self, metrics: Metrics) -> None:
+        """Closes the epoch under way with its metrics."""
+        self.epoch += 1
+        self.batch = 0
+        self.images = 0
+        self.seconds = 0.0
+        self.sums.zero_()
+        self.history.append(metrics)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain containers and tensors."""
+        return {
+            "vae": dict(self.vae.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if self.scheduler is None else _plain(self.scheduler.state_dict()),
+            "generator": self.generator.get_state(),
+            "global_generators": _global_generators(self.generator.device),
+            "sums": self.sums.cpu(),
+            "history": [dict(metrics) for metrics in self.history],
+            **{name: getattr(self, name) for name in _NUMBERS},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what `state_dict` gave, on this run's device."""
+        self.vae.load_state_dict(state["vae"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self.generator.set_state(state["generator"])
+        for device, saved in state["global_generators"].items():
+            if device == "cpu":
+                torch.set_rng_state(saved)
+            elif device == "cuda" and torch.cuda.is_available():
+                torch.cuda.set_rng_state(saved)
+        self.sums.copy_(state["sums"])
+        self.history = [dict(metrics) for metrics in state["history"]]
+        for name in _NUMBERS:
+            setattr(self, name, state[name])
+
+
+_NUMBERS = ("epoch", "batch", "step", "images", "seconds", "best_epoch", "best_value")
+
+
+def _global_generators(device: torch.device) -> dict[str, Tensor]:
+    """The states that a model's own dropout, say, draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _plain(value: Any) -> Any:
+    """Containers as dict, list and tuple, so that a checkpoint can be read without running code."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(item) for item in value)
+    if value is None or isinstance(value, bool | int | float | str | Tensor):
+        return value
+    raise TypeError(f"a scheduler's state holds a {type(value).__name__}, which a checkpoint cannot carry")
+
+
+class Stopwatch:
+    """Seconds since it was last read."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        return seconds
