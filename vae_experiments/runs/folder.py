@@ -1,0 +1,100 @@
+"""A run's folder: what is in it and how the run stands.
+
+config.yaml     the composed config, enough to repeat the run
+run.json        name, signature, status
+run.log         everything that was said
+checkpoints/    last, previous, best
+figures/        the pictures
+journal.jsonl   what was recorded, sent to MLflow or still to be sent
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from vae_experiments.errors import InputError, RunFailed
+from vae_experiments.runs.lock import is_held
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What run.json holds."""
+
+    name: str
+    signature: str
+    status: Status
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def exists(self) -> bool:
+        return (self.path / "run.json").is_file()
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        self._write("config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+    def config(self) -> dict[str, Any]:
+        """The composed config, as plain containers."""
+        try:
+            config = yaml.safe_load((self.path / "config.yaml").read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise InputError(f"{self.path / 'config.yaml'}: cannot be read ({error.__class__.__name__})") from error
+        if not isinstance(config, dict):
+            raise InputError(f"{self.path / 'config.yaml'}: is not a run's config")
+        return config
+
+    def write_info(self, info: RunInfo) -> None:
+        self._write("run.json", json.dumps(asdict(info), indent=2) + "\n")
+
+    def info(self) -> RunInfo:
+        """As last written; a run whose process is gone and that still says RUNNING was KILLED."""
+        try:
+            info = RunInfo(**json.loads((self.path / "run.json").read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{self.path}: is not a run's folder (run.json is missing or damaged)") from error
+        return replace(info, status="KILLED") if info.status == "RUNNING" and not is_held(self.path) else info
+
+    def set_status(self, status: Status) -> None:
+        self.write_info(replace(self.info(), status=status))
+
+    def _write(self, name: str, text: str) -> None:
+        """Whole or not at all."""
+        target = self.path / name
+        interim = target.with_name(f".{name}.writing")
+        try:
+            interim.write_text(text)
+            os.replace(interim, target)
+        except OSError as error:
+            raise RunFailed(f"cannot write {target}: {error.strerror}") from error
+
+
+def unfinished_folders(root: Path) -> Iterator[RunFolder]:
+    """The runs under `root` that stopped before their end and that no process holds, newest first."""
+    found = sorted(root.glob("**/run.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found:
+        folder = RunFolder(path.parent)
+        try:
+            if folder.info().status in ("KILLED", "FAILED") and not is_held(folder.path):
+                yield folder
+        except InputError:
+            continue

@@ -1,0 +1,153 @@
+"""What a run has to tell MLflow, on disk before it is sent, and how far it was sent."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from vae_experiments.errors import InputError
+
+JOURNAL = "journal.jsonl"
+CURSOR = "journal.cursor"
+
+Kind = Literal["start", "params", "metrics", "tags", "artifact", "image", "dataset", "model", "status"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the journal.
+
+    Args:
+        kind: what it is about.
+        time: when it was written, in milliseconds since 1970.
+        data: its content, as JSON has it.
+        end: the offset in bytes of the line's end in the file; names the entry.
+    """
+
+    kind: Kind
+    time: int
+    data: dict[str, Any]
+    end: int
+
+
+class Journal:
+    """An append-only file of entries in a run's folder, and a cursor beside it.
+
+    Attributes:
+        entries: everything written so far, oldest first.
+        size: of the file, in bytes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Opens the journal in `folder`, or begins one; a last line that a kill cut short is dropped."""
+        self.path = folder / JOURNAL
+        self._cursor = folder / CURSOR
+        self.entries: list[Entry] = []
+        self.path.touch()
+        self.size = 0
+        for entry, end in _read(self.path):
+            self.size = end
+            if entry is not None:
+                self.entries.append(entry)
+        if self.size < self.path.stat().st_size:
+            os.truncate(self.path, self.size)
+        self._sent, self._left = self._read_cursor()
+
+    def append(self, kind: Kind, time: int, **data: object) -> Entry:
+        """Writes an entry through to the disk."""
+        line = json.dumps({"kind": kind, "time": time, **data}).encode() + b"\n"
+        with self.path.open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        self.size += len(line)
+        entry = Entry(kind, time, json.loads(line), self.size)
+        self.entries.append(entry)
+        return entry
+
+    @property
+    def pending(self) -> list[Entry]:
+        """What is not known to have arrived, oldest first, without what was passed over."""
+        fresh: list[Entry] = []
+        for entry in reversed(self.entries):
+            if entry.end <= self._sent:
+                break
+            fresh.append(entry)
+        return fresh[::-1]
+
+    @property
+    def left(self) -> list[Entry]:
+        """What the store would not take while it took other things."""
+        return [entry for entry in self.entries if entry.end in self._left] if self._left else []
+
+    def sent(self, entry: Entry) -> None:
+        """Notes that `entry`, and everything before it that was not passed over, has arrived."""
+        self._left.discard(entry.end)
+        self._sent = max(self._sent, entry.end)
+        self._write_cursor()
+
+    def pass_over(self, entry: Entry) -> None:
+        """Leaves `entry` for later, so that it does not hold up what comes after it."""
+        self._left.add(entry.end)
+        self._sent = max(self._sent, entry.end)
+        self._write_cursor()
+
+    def _write_cursor(self) -> None:
+        # Not synced: a cursor from before a power cut only makes the sender compare more.
+        draft = self._cursor.with_suffix(".tmp")
+        draft.write_text(json.dumps({"sent": self._sent, "left": sorted(self._left)}))
+        draft.replace(self._cursor)
+
+    def _read_cursor(self) -> tuple[int, set[int]]:
+        try:
+            cursor = json.loads(self._cursor.read_text())
+            return int(cursor["sent"]), {int(end) for end in cursor["left"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, set()
+
+
+def _read(path: Path) -> Iterator[tuple[Entry | None, int]]:
+    """Each whole line's entry (None for a damaged one) with the offset of its end."""
+    end = 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            end += len(line)
+            try:
+                data = json.loads(line)
+                entry = Entry(data["kind"], data["time"], data, end)
+                yield (entry if entry.kind in get_args(Kind) else None), end
+            except (ValueError, KeyError, TypeError):
+                yield None, end
+
+
+def read_entries(folder: Path) -> list[Entry]:
+    """The journal of `folder`, read without touching it; empty where there is none."""
+    path = folder / JOURNAL
+    return [entry for entry, _ in _read(path) if entry is not None] if path.is_file() else []
+
+
+def is_tracked(folder: Path) -> bool:
+    """Whether `folder` belongs to an MLflow run, which `Tracker.resume` then continues."""
+    return any(entry.kind == "start" for entry in read_entries(folder)[:1])
+
+
+def read_start(folder: Path) -> Entry:
+    """The entry that says which MLflow run `folder` belongs to.
+
+    Raises:
+        InputError: `folder` is not the folder of a tracked run.
+    """
+    for entry in read_entries(folder)[:1]:
+        if entry.kind == "start":
+            return entry
+    raise InputError(f"{folder}: not the folder of a tracked run (no {JOURNAL} that begins one)")
+
+
+def last_status(folder: Path) -> str | None:
+    """The last status that the run in `folder` wrote down; None where it wrote none."""
+    statuses = [entry.data["status"] for entry in read_entries(folder) if entry.kind == "status"]
+    return str(statuses[-1]) if statuses else None

@@ -1,0 +1,293 @@
+"""The MLflow store: which one, opening it safely, and the runs in it."""
+
+import hashlib
+import logging
+import re
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import requests
+from filelock import FileLock, Timeout
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from vae_experiments.errors import InputError
+from vae_experiments.runs.lock import RunLock, is_held
+from vae_experiments.tracking import set_mlflow_defaults
+from vae_experiments.tracking.address import resolve_uri, shown, sqlite_path
+from vae_experiments.tracking.config import TrackingConfig
+from vae_experiments.tracking.journal import JOURNAL, last_status
+from vae_experiments.tracking.names import FOLDER_TAG, HOST_TAG, text
+
+
+class StoreUnreachableError(InputError):
+    """No server answers: it may do so later."""
+
+
+_log = logging.getLogger(__name__)
+
+_LOCK_SECONDS = 60  # a first opening takes 2 to 5 s, and several processes may wait in line
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as the store has it.
+
+    Args:
+        folder: where it writes or wrote, on `host`; None for a run that is not ours.
+        started: in UTC.
+        metrics: the last value of each.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    experiment_id: str
+    folder: Path | None
+    host: str
+    started: datetime
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    params: dict[str, str]
+
+
+class Store:
+    """An open MLflow store.
+
+    Attributes:
+        uri: absolute, and the same from every working directory.
+        client: MLflow's own; never its module-level functions, which keep an "active run" of their own.
+    """
+
+    def __init__(self, uri: str, client: MlflowClient, experiment: str) -> None:
+        self.uri = uri
+        self.client = client
+        self.experiment = experiment
+
+    @classmethod
+    def open(cls, config: TrackingConfig, uri: str | None = None) -> "Store":
+        """Opens the store that `config` names (or `uri`), creating a database that is not there yet.
+
+        What dead processes left RUNNING in it is put right on the way.
+
+        Raises:
+            StoreUnreachableError: no server answers.
+            InputError: it cannot be used, and why.
+        """
+        set_mlflow_defaults()
+        uri = uri or resolve_uri(config.uri)
+        scheme = uri.split(":", 1)[0].split("+", 1)[0]
+        with _one_line(uri):
+            if scheme == "sqlite":
+                client = _open_sqlite(uri)
+            else:
+                if scheme in ("http", "https"):
+                    _check_server(uri)
+                client = MlflowClient(tracking_uri=uri)
+        _quieten()
+        store = cls(uri, client, text(config.experiment, 500))
+        store.repair_abandoned()
+        return store
+
+    def experiment_id(self) -> str:
+        """The id of the configured experiment, which is created where there is none yet.
+
+        Raises:
+            InputError: it was deleted, or the server will not have it.
+        """
+        with _one_line(self.uri):
+            found = self.client.get_experiment_by_name(self.experiment)
+            if found is None:
+                with suppress(MlflowException):  # another process may be creating it at the same moment
+                    return str(
+                        self.client.create_experiment(self.experiment, artifact_location=self._artifacts())
+                    )
+                found = self.client.get_experiment_by_name(self.experiment)
+            if found is None:
+                # Once more, for the reason.
+                return str(self.client.create_experiment(self.experiment))
+        if found.lifecycle_stage != "active":
+            raise InputError(
+                f"tracking.experiment={self.experiment!r} was deleted from {shown(self.uri)}: "
+                f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or choose another name"
+            )
+        return str(found.experiment_id)
+
+    def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
+        """A new run, RUNNING; its id."""
+        with _one_line(self.uri):
+            return str(self.client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id)
+
+    def _artifacts(self) -> str | None:
+        """Where a new experiment keeps its files; None for MLflow's own choice."""
+        path = sqlite_path(self.uri)
+        if path is None or (path.parent == Path.cwd() and not set("%#?") & set(str(path))):
+            return None  # mlruns/ in the working directory, as `mlflow ui` has it, or the server's affair
+        name = re.sub(r"[^\w-]", "_", self.experiment, flags=re.ASCII)[:40]
+        digest = hashlib.sha256(self.experiment.encode()).hexdigest()[:8]
+        return f"{(path.parent / 'mlruns').as_uri()}/{name}-{digest}"
+
+    def runs(
+        self, where: str = "", *, order_by: Sequence[str] = (), limit: int = 50, everywhere: bool = False
+    ) -> list[RunRecord]:
+        """Runs that match MLflow's filter `where`, the newest first unless `order_by` says otherwise.
+
+        `everywhere` looks into every experiment, not only the configured one.
+        """
+        with _one_line(self.uri):
+            if everywhere:
+                ids = [str(each.experiment_id) for each in self.client.search_experiments()]
+            else:
+                found = self.client.get_experiment_by_name(self.experiment)
+                ids = [str(found.experiment_id)] if found else []
+            if not ids:
+                return []
+            order = [*order_by, "attributes.start_time DESC"]
+            found_runs = self.client.search_runs(ids, where, max_results=limit, order_by=order)
+        return [_record(run) for run in found_runs]
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """The run with exactly this id, unless it was deleted."""
+        if not re.fullmatch(r"[a-zA-Z0-9][\w\-]{0,255}", run_id):
+            return None
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise InputError(_reason(self.uri, error)) from error
+        return _record(run) if run.info.lifecycle_stage == "active" else None
+
+    def run_of_model(self, name: str, alias_or_version: str) -> RunRecord | None:
+        """The run behind a registered model's alias or version."""
+        try:
+            if alias_or_version.isdigit():
+                version = self.client.get_model_version(name, alias_or_version)
+            else:
+                version = self.client.get_model_version_by_alias(name, alias_or_version)
+        except MlflowException:
+            return None
+        return self.run(version.run_id) if version.run_id else None
+
+    def download(self, run_id: str, path: str, into: Path) -> Path:
+        """Copies an artifact of a run into a folder of this machine.
+
+        Raises:
+            InputError: the run has no such artifact, or the store cannot be reached.
+        """
+        into.mkdir(parents=True, exist_ok=True)
+        with _one_line(self.uri):
+            return Path(self.client.download_artifacts(run_id, path, str(into)))
+
+    def repair_abandoned(self) -> list[RunRecord]:
+        """Gives an honest status to what dead processes of this machine left RUNNING; returns those runs."""
+        # host_name holds no quote: text() of it does not change that
+        where = f"attributes.status = 'RUNNING' AND tags.`{HOST_TAG}` = '{socket.gethostname()}'"
+        repaired = []
+        for run in self.runs(where, limit=1000, everywhere=True):
+            if run.folder is None or is_held(run.folder):
+                continue
+            with suppress(InputError, OSError, MlflowException):
+                if not run.folder.is_dir():
+                    self.client.set_terminated(run.run_id, "KILLED")
+                    repaired.append(run)
+                    continue
+                with RunLock(run.folder):  # so that nobody resumes it, or has just ended it, while we look
+                    now = self.run(run.run_id)
+                    if now is not None and now.status == "RUNNING":
+                        self.client.set_terminated(run.run_id, *_ending(run.folder))
+                        repaired.append(run)
+        for run in repaired:
+            _log.info("%s (%s) was left RUNNING by a process that is gone: corrected", run.name, run.run_id)
+        return repaired
+
+
+def _ending(folder: Path) -> tuple[str, int]:
+    """Status and end, in milliseconds, of a run whose process is gone, from what it wrote down."""
+    status = last_status(folder)
+    journal = folder / JOURNAL
+    end = journal.stat().st_mtime if journal.is_file() else time.time()
+    return status if status in ("FINISHED", "FAILED") else "KILLED", int(end * 1000)
+
+
+def _open_sqlite(uri: str) -> MlflowClient:
+    path = sqlite_path(uri)
+    assert path is not None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes that create the tables at the same time can leave the database broken for good.
+    with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
+        # MLflow tries for 100 s to open what cannot be opened; sqlite itself says so at once.
+        with closing(sqlite3.connect(path, timeout=20)) as database:
+            with suppress(sqlite3.OperationalError):  # a network folder may not have it, and works without
+                database.execute("PRAGMA journal_mode=wal")
+            database.execute("BEGIN IMMEDIATE")  # writable?
+            database.rollback()
+        _quieten()
+        return MlflowClient(tracking_uri=uri)
+
+
+def _check_server(uri: str) -> None:
+    """Raises when nothing answers, within seconds; what it answers is for MLflow's client to judge."""
+    requests.get(uri, timeout=(3, 5), stream=True).close()
+
+
+def _quieten() -> None:
+    """What MLflow tells its own developers stays off the console; what fails is raised to us anyway."""
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _one_line(uri: str) -> Iterator[None]:
+    """Turns what goes wrong with a store into one line for the person who named it."""
+    try:
+        yield
+    except requests.RequestException as error:
+        raise StoreUnreachableError(
+            f"{shown(uri)}: no server answers there ({type(error).__name__}): start it, or set tracking.uri"
+        ) from error
+    except (
+        MlflowException,
+        SQLAlchemyError,
+        sqlite3.Error,
+        OSError,
+        ImportError,
+    ) as error:
+        raise InputError(_reason(uri, error)) from error
+
+
+def _reason(uri: str, error: Exception) -> str:
+    name = shown(uri)
+    if isinstance(error, Timeout):
+        held = f"another process has held {error.lock_file} for over {_LOCK_SECONDS} s"
+        return f"{name}: {held}: stop it, or try later"
+    if isinstance(error, ImportError):
+        return f"{name}: its driver is not installed ({error}): pip install it, or set tracking.uri"
+    said = (str(error) or type(error).__name__).strip().splitlines()[0][:300]
+    return f"{name}: cannot be used for tracking ({said}): set tracking.uri, or use tracking=off"
+
+
+def _record(run: Run) -> RunRecord:
+    tags = dict(run.data.tags)
+    folder = tags.get(FOLDER_TAG)
+    return RunRecord(
+        run_id=run.info.run_id,
+        name=run.info.run_name or "",
+        status=run.info.status,
+        experiment_id=run.info.experiment_id,
+        folder=Path(folder) if folder else None,
+        host=tags.get(HOST_TAG, ""),
+        started=datetime.fromtimestamp((run.info.start_time or 0) / 1000, UTC),
+        metrics=dict(run.data.metrics),
+        tags=tags,
+        params=dict(run.data.params),
+    )

@@ -1,0 +1,310 @@
+"""One run's record in MLflow, which a server that goes away only delays."""
+
+import json
+import logging
+import os
+import shlex
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from getpass import getuser
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+from mlflow.tracking.multimedia import compress_image_size
+from numpy.typing import NDArray
+from PIL import Image
+
+from vae_experiments.data.prepare import ImageData
+from vae_experiments.errors import InputError
+from vae_experiments.models.vae import VAE
+from vae_experiments.tracking import environment, names
+from vae_experiments.tracking.address import resolve_uri, shown
+from vae_experiments.tracking.config import TrackingConfig
+from vae_experiments.tracking.dataset import describe
+from vae_experiments.tracking.delivery import Delivery
+from vae_experiments.tracking.journal import Entry, Journal, Kind, is_tracked, read_start
+from vae_experiments.tracking.models import halves, save_model, weights_digest
+from vae_experiments.tracking.store import Store, StoreUnreachableError
+
+_log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """One run's record. Everything is written to the run folder's journal first, and then sent.
+
+    No `log_` method raises because of the store: what cannot be sent stays in the journal, is tried
+    again at later calls, at `finish` and by `resume`, and the run gets the tag vae.tracking=delayed.
+    What a resumed run logs again is logged once: of a metric's step, or a parameter, the first value stays.
+    The caller holds the folder's RunLock from before `start` or `resume` until after `finish`.
+
+    Attributes:
+        run_id: of the MLflow run.
+        uri: of its store, without a password.
+    """
+
+    def __init__(self, folder: Path, journal: Journal, delivery: Delivery) -> None:
+        """Use `start` or `resume`."""
+        start = journal.entries[0]
+        self.run_id: str = start.data["run_id"]
+        self.uri: str = start.data["uri"]
+        self._folder = folder
+        self._journal = journal
+        self._delivery = delivery
+        self._params: dict[str, str] = {}
+        self._steps: set[tuple[str, int]] = set()
+        self._images: dict[tuple[str, int], str] = {}
+        self._once: set[tuple[str, ...]] = set()  # datasets and models
+        for entry in journal.entries:
+            self._remember(entry)
+
+    @classmethod
+    def start(
+        cls,
+        config: TrackingConfig,
+        *,
+        run_name: str,
+        folder: Path,
+        tags: Mapping[str, object],
+        parent_run_id: str | None = None,
+    ) -> Self:
+        """Begins a run: its MLflow run, its journal, and what it runs on.
+
+        Raises:
+            InputError: the store cannot be used, or `folder` already belongs to a run.
+        """
+        folder = folder.absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        if is_tracked(folder):
+            raise InputError(f"{folder}: already belongs to a run: `vae resume` it, or choose another folder")
+        store = Store.open(config)
+        experiment_id = store.experiment_id()
+        code = environment.capture(folder / "environment")
+        own = _process_tags(folder) | {
+            "mlflow.user": _user(),
+            "mlflow.source.name": Path(sys.argv[0]).name,
+            "mlflow.source.type": "LOCAL",
+        }
+        if code.commit:
+            own["mlflow.source.git.commit"] = code.commit
+        if parent_run_id:
+            own["mlflow.parentRunId"] = parent_run_id
+        run_id = store.create_run(
+            experiment_id,
+            names.text(run_name.strip() or folder.name, names.MAX_RUN_NAME),
+            _clean_tags(own | dict(tags)),
+        )
+        journal = Journal(folder)
+        start = journal.append(
+            "start",
+            _now(),
+            run_id=run_id,
+            experiment_id=experiment_id,
+            uri=shown(store.uri),
+            configured=shown(config.uri) if config.uri else None,
+        )
+        journal.sent(start)
+        tracker = cls(folder, journal, Delivery(journal, folder, lambda: store, store=store))
+        for path in sorted((folder / "environment").iterdir()):
+            tracker.log_artifact(path, "environment")
+        return tracker
+
+    @classmethod
+    def resume(cls, config: TrackingConfig, *, folder: Path) -> Self:
+        """Takes up a run again: the same MLflow run, RUNNING, with whatever was not yet sent.
+
+        A server that does not answer is no obstacle: the run goes on behind it.
+
+        Raises:
+            InputError: `folder` is no run's, or its store can never be used or has no such run.
+        """
+        tracker = cls._reopen(config, folder)
+        tracker._write("status", status="RUNNING")
+        tracker.set_tags(_process_tags(tracker._folder))
+        return tracker
+
+    @classmethod
+    def deliver(cls, config: TrackingConfig, *, folder: Path) -> bool:
+        """Sends what the ended run in `folder` has not sent yet; whether everything has arrived.
+
+        Raises:
+            InputError: as `resume`.
+        """
+        tracker = cls._reopen(config, folder)
+        return tracker._deliver()
+
+    @classmethod
+    def _reopen(cls, config: TrackingConfig, folder: Path) -> Self:
+        folder = folder.absolute()
+        start = read_start(folder)
+        uri = _recorded_uri(config, start)
+
+        def reopen() -> Store:
+            store = Store.open(config, uri)
+            if store.run(start.data["run_id"]) is None:
+                raise InputError(
+                    f"{folder}: its MLflow run {start.data['run_id']} is not in {shown(uri)} (any more): "
+                    "restore it, or set tracking.uri to the store that has it"
+                )
+            return store
+
+        try:
+            store = reopen()
+        except StoreUnreachableError:
+            store = None
+        journal = Journal(folder)
+        return cls(folder, journal, Delivery(journal, folder, reopen, store=store))
+
+    def log_config(self, config: Mapping[str, object], path: Path) -> None:
+        """Logs a composed config: the file at `path`, and every value as a parameter with a dotted key."""
+        self.log_artifact(path)
+        self.log_params(dict(names.flatten(config)))
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Logs settings. Values are cut at 6,000 characters."""
+        clean = {
+            names.key(name): names.text(
+                value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False),
+                names.MAX_PARAM,
+            )
+            for name, value in params.items()
+        }
+        changed = sorted(name for name in clean if self._params.get(name, clean[name]) != clean[name])
+        if changed:
+            _log.warning("MLflow keeps the first value of a parameter, here of %s", ", ".join(changed))
+        new = {name: value for name, value in clean.items() if name not in self._params}
+        if new:
+            self._write("params", params=new)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Logs one batch of values for one step (an epoch, from 1)."""
+        clean = {names.key(name): float(value) for name, value in metrics.items()}
+        new = {name: value for name, value in clean.items() if (name, step) not in self._steps}
+        if new:
+            self._write("metrics", metrics=new, step=step)
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Sets tags; a later value replaces an earlier one."""
+        self._write("tags", tags=_clean_tags(tags))
+
+    def log_artifact(self, path: Path, folder: str = "") -> None:
+        """Logs a file, or a folder with what is in it, below `folder` of the run's artifacts.
+
+        It is sent as it is when its turn comes, so it should not be removed before the run's end.
+        """
+        self._write("artifact", path=self._inside(path), folder=folder)
+
+    def log_image(self, image: NDArray[np.uint8], key: str, step: int) -> None:
+        """Logs a picture, [H, W] or [H, W, 3], as one step of the series `key`."""
+        key = names.image_key(key)
+        name = self._images.get((key, step))
+        if name is None:  # the same picture logged again takes the place of the first
+            unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{self.run_id}/{key}/{step}")
+            name = f"{key.replace('/', '~')}+step+{step}+timestamp+{_now()}+{unique}"
+        paths = [f"images/{name}.png", f"images/{name}+compressed.webp"]  # names that MLflow's browser reads
+        (self._folder / "images").mkdir(exist_ok=True)
+        picture = Image.fromarray(image)
+        picture.save(self._folder / paths[0])
+        compress_image_size(picture).save(self._folder / paths[1])
+        first = not self._images
+        self._write("image", paths=paths, key=key, step=step, name=name)
+        if first:
+            self.set_tags({"mlflow.loggedImages": "True"})
+
+    def log_dataset(self, data: ImageData, context: str = "training") -> None:
+        """Logs what the run reads, and what for, as an input."""
+        dataset = describe(data)
+        if ("dataset", dataset["name"], dataset["digest"]) not in self._once:
+            self._write("dataset", dataset=dataset, context=names.text(context, 500))
+
+    def log_models(self, vae: VAE) -> None:
+        """Logs the encoder (images to posterior means) and the decoder (latents to images) as MLflow models.
+
+        `vae` is left as it is. The first call in a process takes some seconds, for torch.export's imports.
+        """
+        for name, (module, example) in halves(vae).items():
+            digest = weights_digest(module)
+            if ("model", name, digest) in self._once:
+                continue
+            path = self._folder / "models" / name
+            save_model(module, example, path)
+            self._write("model", name=name, path=self._inside(path), digest=digest)
+
+    def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> bool:
+        """Ends the run; whether everything has arrived. If not, a warning names the command that sends it."""
+        self._write("status", status=status)
+        return self._deliver()
+
+    def _deliver(self) -> bool:
+        trouble = self._delivery.finish()
+        if trouble:
+            _log.warning(
+                "MLflow at %s lacks a part of this run (%s): it is kept in %s, and `vae resume %s` sends it",
+                self.uri,
+                trouble,
+                self._journal.path.name,
+                shlex.quote(str(self._folder)),
+            )
+        return not trouble
+
+    def _write(self, kind: Kind, **data: object) -> None:
+        self._remember(self._journal.append(kind, _now(), **data))
+        self._delivery.send()
+
+    def _remember(self, entry: Entry) -> None:
+        data = entry.data
+        match entry.kind:
+            case "params":
+                self._params |= data["params"]
+            case "metrics":
+                self._steps |= {(name, data["step"]) for name in data["metrics"]}
+            case "image":
+                self._images[data["key"], data["step"]] = data["name"]
+            case "dataset":
+                self._once.add(("dataset", data["dataset"]["name"], data["dataset"]["digest"]))
+            case "model":
+                self._once.add(("model", data["name"], data["digest"]))
+            case _:
+                pass
+
+    def _inside(self, path: Path) -> str:
+        """`path` relative to the run's folder where it lies in it, so that the folder can be moved."""
+        path = path.absolute()
+        return str(path.relative_to(self._folder) if path.is_relative_to(self._folder) else path)
+
+
+def _recorded_uri(config: TrackingConfig, start: Entry) -> str:
+    """Where a run's store is now.
+
+    In this order: tracking.uri, if it is not what the run was started with (the store has moved); the
+    recorded store, with the password that tracking.uri or MLFLOW_TRACKING_URI have for it.
+    """
+    recorded: str = start.data["uri"]
+    for given in (config.uri, os.environ.get("MLFLOW_TRACKING_URI")):
+        if given and shown(resolve_uri(given)) == recorded:
+            return resolve_uri(given)
+    if config.uri and shown(config.uri) != start.data["configured"]:
+        return resolve_uri(config.uri)
+    return recorded
+
+
+def _process_tags(folder: Path) -> dict[str, object]:
+    return {names.FOLDER_TAG: folder, names.HOST_TAG: socket.gethostname(), names.PID_TAG: os.getpid()}
+
+
+def _clean_tags(tags: Mapping[str, object]) -> dict[str, str]:
+    return {names.key(name): names.text(value, names.MAX_TAG) for name, value in tags.items()}
+
+
+def _user() -> str:
+    try:
+        return getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return str(os.getuid())
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
