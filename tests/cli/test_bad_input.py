@@ -1,0 +1,65 @@
+"""A user's mistake: one line saying what, where, and what to do; exit status 2; nothing started."""
+
+from pathlib import Path
+
+import pytest
+from support import Vae
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["architecture.latent_dmi=3"], "architecture.latent_dmi: no such key; did you mean 'latent_dim'"),
+        (["+architecture.latent_dmi=3"], "architecture.latent_dmi: no such key; did you mean 'latent_dim'"),
+        (["architecure=mlp"], "architecure: no such key; did you mean 'architecture'"),
+        (["architecture=cnov"], "architecture=cnov: no such option; did you mean 'conv'"),
+        (["experiment=smok"], "experiment=smok: no such option; did you mean 'smoke'"),
+        (["sede=1"], "sede: no such key"),
+        (["+sede=1"], "sede: no such key; did you mean 'seed'"),
+        (["architecture.latent_dim=two"], "architecture.latent_dim='two'"),
+        (["architecture.latent_dim=0"], "greater than or equal to 1"),
+        (["architecture.filters=[8]"], "one stride for each"),
+        (["objective.kl_weight=-1"], "objective.kl_weight"),
+        (["trainer.max_epochs=0"], "trainer.max_epochs=0"),
+        (["trainer.device=cuda"], "trainer.device=cuda"),
+        (["optimizer.lr=-1"], "optimizer: Adam refused its arguments: Invalid learning rate"),
+        (["optimizer._target_=torch.optim.Adamm"], "cannot be imported"),
+        (["scheduler=cosine", "+scheduler.maxlr=1"], "scheduler.maxlr: no such key"),
+        (["hooks.gallery.colour=1"], "no such key"),
+        (["dataset=npz"], "dataset.path"),
+        (["dataset=npz", "dataset.path=nowhere.npz"], "nowhere.npz"),
+        (["dataset/split=official"], "dataset/split=fractions"),
+        (["dataset/split=holdout", "dataset.split.size=5000"], "5000"),
+        (["seed=abc"], "seed='abc'"),
+        (["architecture.latent_dim="], "architecture.latent_dim"),
+        (["a=[1"], "a=[1"),
+        (["scheduler=null"], "scheduler"),
+        (["scheduler=plateau", "trainer.scheduler_interval=step"], "trainer.scheduler_interval=epoch"),
+    ],
+)
+def test_is_refused_in_one_line(vae: Vae, overrides: list[str], says: str) -> None:
+    ended = vae("train", "experiment=smoke", "tracking=off", *overrides)
+    assert ended.status == 2, ended.err
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("vae: ")]
+    assert says in line
+    assert "Traceback" not in ended.err
+    assert not list(Path().glob("outputs/*/checkpoints"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (["generate", "what=smaples"], "what="),
+        (["generate", "nothing-of-that-name"], "nothing-of-that-name"),
+        (["encode", "out=latents.txt"], ".parquet"),
+        (["encode", "part=validation"], "part="),
+        (["resume", "nowhere"], "nowhere"),
+        (["doctor", "trainer.device=tpu"], "trainer.device='tpu'"),
+    ],
+)
+def test_every_verb_refuses_likewise(vae: Vae, arguments: list[str], says: str) -> None:
+    ended = vae(*arguments)
+    assert ended.status == 2, ended.err
+    assert says in ended.err
+    assert "Traceback" not in ended.err

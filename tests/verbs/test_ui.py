@@ -1,0 +1,72 @@
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from vae_experiments.errors import InputError
+from vae_experiments.tracking.config import TrackingConfig
+from vae_experiments.verbs.ui import UiConfig, ui
+
+SERVE = """
+import sys
+from vae_experiments.verbs.ui import UiConfig, ui
+ui(UiConfig(port=int(sys.argv[1])))
+"""
+
+
+def serve(folder: Path, port: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(port)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_pages_at_once_on_two_ports_both_stopped_by_ctrl_c(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ports = []
+    servers = []
+    for _ in range(2):
+        server = serve(tmp_path, port)
+        servers.append(server)
+        assert server.stdout is not None
+        link = server.stdout.readline().strip()
+        match = re.fullmatch(
+            r"http://127\.0\.0\.1:(\d+)/#/experiments/\d+\?workflowType=machine_learning", link
+        )
+        assert match is not None, link + server.communicate()[1]
+        ports.append(int(match[1]))
+    assert ports[0] == port
+    assert ports[1] > port
+    for number in ports:
+        assert requests.get(f"http://127.0.0.1:{number}/health", timeout=10).text == "OK"
+        page = requests.get(f"http://127.0.0.1:{number}/", timeout=10)
+        assert "<html" in page.text
+    for server in servers:
+        server.send_signal(signal.SIGINT)
+    for server in servers:
+        assert server.wait(30) == 0
+    for number in ports:
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"http://127.0.0.1:{number}/health", timeout=10)
+    assert {"mlflow.db"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("host", "said"), [("no.such.host.invalid", "no such address"), ("192.0.2.1", "not an address")]
+)
+def test_an_address_that_cannot_be_served_is_said(
+    host: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=said):
+        ui(UiConfig(host=host, tracking=TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db")))

@@ -1,0 +1,95 @@
+"""The `vae` command: finds the verb, runs it, and turns how it ended into an exit status.
+
+Nothing heavy is imported before a verb is chosen.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from vae_experiments import __version__
+from vae_experiments.errors import InputError, Interrupted, RunFailed
+
+# Verb: (module with the function of the same name, what --help says of it).
+VERBS = {
+    "train": "train one model, or with -m a sweep of them",
+    "resume": "continue an interrupted run (default: the latest unfinished one)",
+    "generate": "samples, manifold, traversals, interpolations, reconstructions of a trained model",
+    "encode": "latents of a dataset, to Parquet or CSV",
+    "ui": "the MLflow UI on the store that the runs are in",
+    "doctor": "what this machine has, and what would be chosen on it",
+}
+
+HELP = """\
+vae: variational-autoencoder experiments with Hydra and MLflow
+
+usage: vae VERB [key=value ...]        vae VERB --help says more about each
+
+{verbs}
+
+Begin with:
+  vae train                                   MNIST, two latent dimensions, a few minutes
+  vae train experiment=smoke                  5,000 bundled digits, seconds, no network
+  vae train architecture.latent_dim=8 objective.kl_weight=2 name=wide
+  vae ui                                      look at the runs
+
+A run is named by REF: latest, best, an MLflow run id or the start of one, a run's name,
+a run's folder, or models:/name@alias.
+
+Exit status: 0 done, 1 a run failed, 2 bad input, 130 or 143 stopped by Ctrl-C or SIGTERM.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP.format(verbs="\n".join(f"  {verb:<9} {text}" for verb, text in VERBS.items())))
+        return 0
+    if arguments[0] in ("-V", "--version", "version"):
+        print(__version__)
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        return _refuse(_unknown_verb(verb))
+    try:
+        _load(verb)(rest)
+    except InputError as error:
+        return _refuse(str(error))
+    except RunFailed as error:
+        print(f"vae {verb}: {error}", file=sys.stderr)
+        return 1
+    except Interrupted as stop:
+        return 128 + stop.signum
+    except KeyboardInterrupt:  # before a run could take the signal over
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        print(f"vae {verb}: this is a defect of the program, please report it", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _load(verb: str) -> Callable[[Sequence[str]], None]:
+    # A user's own classes live beside where they work. At the end, so that nothing there shadows a library.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    command: Callable[[Sequence[str]], None] = import_module(f"vae_experiments.verbs.{verb}").main
+    return command
+
+
+def _refuse(message: str) -> int:
+    print(f"vae: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _unknown_verb(verb: str) -> str:
+    from vae_experiments.config.suggest import did_you_mean
+
+    return f"{verb}: no such verb; {did_you_mean(verb, VERBS)}"

@@ -1,0 +1,82 @@
+"""vae generate: pictures out of a trained model."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from vae_experiments.config.verb import ref_first, run_verb
+from vae_experiments.errors import InputError
+from vae_experiments.figures.config import FiguresConfig
+from vae_experiments.tracking.config import TrackingConfig
+
+log = logging.getLogger(__name__)
+
+# What a person asks for: the gallery's picture of it.
+PICTURES = {
+    "samples": "prior_samples",
+    "manifold": "manifold",
+    "traversals": "traversals",
+    "interpolations": "interpolations",
+    "reconstructions": "reconstructions",
+    "classes": "class_images",
+    "scatter": "latent_scatter",
+}
+What = Literal["samples", "manifold", "traversals", "interpolations", "reconstructions", "classes", "scatter", "all"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig:
+    """The keys of conf/generate.yaml.
+
+    Args:
+        run: REF of the run.
+        what: one picture, a list of them, or all.
+        out: folder for the files; None for generated/ in the run's folder.
+        trust: packages of yours whose classes the stored config may name.
+        figures: sizes, colours, and the seed of what is drawn.
+        tracking: the store to find the run in, and to add the pictures to.
+    """
+
+    run: str = "latest"
+    what: What | list[What] = "all"
+    out: str | None = None
+    trust: list[str] = field(default_factory=list)
+    figures: FiguresConfig = field(default_factory=FiguresConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the verb; see `vae generate --help`."""
+    run_verb("generate", ref_first(arguments), GenerateConfig, generate)
+
+
+def generate(config: GenerateConfig) -> None:
+    """Draws the pictures, says where they are, and adds them to the MLflow run under generated/."""
+    from vae_experiments.figures import gallery
+    from vae_experiments.figures.style import save_png
+    from vae_experiments.figures.subject import Subject
+    from vae_experiments.runs.trained import load_run
+    from vae_experiments.tracking.store import Store
+
+    run = load_run(config.run, config.tracking, config.trust)
+    wanted = [config.what] if isinstance(config.what, str) else config.what
+    names = list(PICTURES) if "all" in wanted else wanted
+    out = Path(config.out) if config.out is not None else (run.reference.folder or Path()) / "generated"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"out={out}: {error.strerror}; choose another folder") from error
+    subject = Subject(run.vae(), run.data(), config.figures)
+    tracked = config.tracking.enabled and run.reference.run_id is not None
+    store = Store.open(config.tracking) if tracked else None
+    for name in names:
+        figure = gallery.PICTURES[PICTURES[name]](subject)
+        if figure is None:
+            log.warning("%s: there is nothing to show for this dataset", name)
+            continue
+        path = save_png(figure, out / f"{name}.png")
+        log.info("%s", path)
+        if store is not None and run.reference.run_id is not None:
+            store.add_artifact(run.reference.run_id, path, "generated")

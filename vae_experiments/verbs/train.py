@@ -1,0 +1,43 @@
+"""vae train: one model, or with -m a sweep."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vae_experiments.config.hydra_app import run_hydra
+
+if TYPE_CHECKING:
+    from vae_experiments.training.run import TrainingRun
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the verb; see `vae train --help`."""
+    run_hydra("train", arguments, train)
+
+
+def train(config: dict[str, Any], folder: str) -> None:
+    """Trains one composed config in the folder that was made for it, and says where everything is."""
+    # Not before: --help and --cfg need no PyTorch.
+    from vae_experiments.runs.runner import start
+
+    say_where(start(config, Path(folder)))
+
+
+def say_where(run: "TrainingRun") -> None:
+    """The closing lines of a run: what it reached, where it is, what to do next."""
+    if not run.world.is_first:
+        return
+    folder = Path(os.path.relpath(run.folder))
+    log.info(
+        "best %s %.4f at epoch %d of %d",
+        run.trainer.monitor, run.state.best_value, run.state.best_epoch, run.state.epoch,
+    )  # fmt: skip
+    log.info("figures      %s", folder / "figures")
+    log.info("checkpoints  %s", folder / "checkpoints")
+    log.info("next:  vae ui")
+    log.info("       vae generate run=%s what=samples", folder)
+    log.info("       vae train architecture.latent_dim=8")
