@@ -55,9 +55,7 @@ def at_once() -> Callable[[str], list[str]]:
     def run(program: str) -> list[str]:
         program = "import sys\ndef go(): print('ready', flush=True); sys.stdin.readline()\n" + program
         processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
+            subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             for _ in range(2)
         ]
         for process in processes:

@@ -28,9 +28,7 @@ def test_a_known_pixel_digest_gives_the_same_digest() -> None:
 
 def test_blocks_cover_everything_once() -> None:
     for entry_bytes in (0, 1, 2**24 // 1000, 2**23, 2**25):
-        assert [row for rows in blocks(50, entry_bytes) for row in range(rows.start, rows.stop)] == list(
-            range(50)
-        )
+        assert [row for rows in blocks(50, entry_bytes) for row in range(rows.start, rows.stop)] == list(range(50))
     assert len(list(blocks(50, 2**23))) == 25
     assert list(blocks(0, 1)) == []
 

@@ -37,9 +37,7 @@ def serving(mirror, whole: dict[str, bytes]):
     return mirror
 
 
-def published(
-    whole: dict[str, bytes], *mirrors: str, last_resort=None, folders: tuple[Path, ...] = ()
-) -> PublishedSet:
+def published(whole: dict[str, bytes], *mirrors: str, last_resort=None, folders: tuple[Path, ...] = ()) -> PublishedSet:
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in whole.items()}
     return PublishedSet("toy", ("a", "b", "c"), digests, mirrors, "use toys", folders, last_resort)
 
@@ -51,9 +49,7 @@ def put(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-def test_files_that_are_there_need_no_network_and_nothing_is_written(
-    tmp_path: Path, whole: dict[str, bytes]
-) -> None:
+def test_files_that_are_there_need_no_network_and_nothing_is_written(tmp_path: Path, whole: dict[str, bytes]) -> None:
     gzipped = {f"{name}.gz": gzip.compress(data) for name, data in whole.items()}
     for number, root in enumerate((put(tmp_path / "plain", whole), put(tmp_path / "gzipped", gzipped))):
         before = sorted(root.iterdir())
@@ -83,9 +79,7 @@ def test_missing_files_come_from_the_mirror_once(tmp_path: Path, whole: dict[str
     assert first.digest == again.digest
 
 
-def test_a_mirror_with_other_files_is_passed_over(
-    tmp_path: Path, whole: dict[str, bytes], serving, caplog
-) -> None:
+def test_a_mirror_with_other_files_is_passed_over(tmp_path: Path, whole: dict[str, bytes], serving, caplog) -> None:
     put(serving.folder / "bad", {f"{name}.gz": gzip.compress(data + b"!") for name, data in whole.items()})
     root = tmp_path / "data"
     dataset = published(whole, serving.url + "missing/", serving.url + "bad/", serving.url).load(root)
@@ -113,9 +107,7 @@ def test_a_half_gzipped_file_is_no_whole_one_either(tmp_path: Path, whole: dict[
     assert (published(whole, serving.url).load(root).images[:6, 0] == ARRAYS[TRAIN[0]]).all()
 
 
-def test_the_last_resort_is_asked_when_no_mirror_has_it(
-    tmp_path: Path, whole: dict[str, bytes], mirror
-) -> None:
+def test_the_last_resort_is_asked_when_no_mirror_has_it(tmp_path: Path, whole: dict[str, bytes], mirror) -> None:
     root = tmp_path / "data"
     assert len(published(whole, mirror.url, last_resort=lambda: ARRAYS).load(root)) == 9
     assert (read_idx(root / TRAIN[0], 3) == ARRAYS[TRAIN[0]]).all()
@@ -128,9 +120,7 @@ def test_a_last_resort_with_other_images_is_refused(tmp_path: Path, whole: dict[
         published(whole, last_resort=lambda: wrong).load(tmp_path / "data")
 
 
-def test_with_nothing_in_reach_one_line_gives_every_reason_and_the_way_out(
-    tmp_path: Path, whole, mirror
-) -> None:
+def test_with_nothing_in_reach_one_line_gives_every_reason_and_the_way_out(tmp_path: Path, whole, mirror) -> None:
     def last_resort() -> Files:
         raise UnavailableError("no index")
 
@@ -150,9 +140,7 @@ def test_with_nothing_in_reach_one_line_gives_every_reason_and_the_way_out(
         assert part in message
 
 
-def test_a_root_that_cannot_be_written_is_the_users_to_change(
-    tmp_path: Path, whole: dict[str, bytes]
-) -> None:
+def test_a_root_that_cannot_be_written_is_the_users_to_change(tmp_path: Path, whole: dict[str, bytes]) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(InputError, match=r"toy: .*file/data cannot be written .*dataset\.root"):
         published(whole, last_resort=lambda: ARRAYS).load(tmp_path / "file" / "data")

@@ -42,9 +42,7 @@ def test_every_image_is_in_one_part_only_and_the_draw_repeats(split: Split) -> N
     assert (parts.val == again.val).all()
 
 
-def test_the_official_test_part_is_the_sources_own_and_the_validation_part_is_drawn_by_the_splits_seed() -> (
-    None
-):
+def test_the_official_test_part_is_the_sources_own_and_the_validation_part_is_drawn_by_the_splits_seed() -> None:
     parts = Official(validation=10, seed=0).parts(dataset(100, n_test=30))
     other = Official(validation=10, seed=1).parts(dataset(100, n_test=30))
 

@@ -45,9 +45,7 @@ def test_the_key_tells_sources_apart() -> None:
 
 
 @pytest.mark.parametrize("damage", ["images.u8", "rows.npz", "meta.json"])
-@pytest.mark.parametrize(
-    "how", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"x" + data[1:]]
-)
+@pytest.mark.parametrize("how", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"x" + data[1:]])
 def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: str, how: Callable[[bytes], bytes]) -> None:
     reader = Reader()
     cached("key", reader)

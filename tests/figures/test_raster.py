@@ -29,9 +29,7 @@ def test_light_on_black_becomes_ink_on_paper():
 
 def test_floats_and_bytes_give_the_same_pixels():
     images = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
-    np.testing.assert_array_equal(
-        to_pixels(images, Ink()), to_pixels((images / 255).astype(np.float32), Ink())
-    )
+    np.testing.assert_array_equal(to_pixels(images, Ink()), to_pixels((images / 255).astype(np.float32), Ink()))
 
 
 def test_colours_keep_their_order():

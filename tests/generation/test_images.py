@@ -68,9 +68,7 @@ def test_images_of_a_class_come_from_its_own_region(make_echo):
 
 def test_images_of_a_class_repeat_with_the_generator(make_echo):
     codes, labels = _clusters(spread=0.0)
-    first, second = (
-        class_images(make_echo(2), codes, labels, [4], 8, np.random.default_rng(3)) for _ in range(2)
-    )
+    first, second = (class_images(make_echo(2), codes, labels, [4], 8, np.random.default_rng(3)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 

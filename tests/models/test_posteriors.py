@@ -56,10 +56,16 @@ def test_smooth_bound_never_loses_its_gradient() -> None:
 
 def test_the_second_head_means_what_spread_says() -> None:
     features = torch.randn(4, 6, generator=torch.Generator().manual_seed(4))
-    head = DiagonalGaussian(6, 2, spread="logvar", limit=None)
+    head = DiagonalGaussian(6, 2, spread="logvar", limit=None, initial=None)
     twin = DiagonalGaussian(6, 2, spread="log_sigma", limit=None)
     twin.load_state_dict(head.state_dict())
     torch.testing.assert_close(twin(features).logvar, 2 * head(features).logvar)
+
+
+def test_every_image_begins_with_the_initial_spread() -> None:
+    features = torch.randn(4, 6, generator=torch.Generator().manual_seed(4))
+    assert (DiagonalGaussian(6, 2, limit=None, initial=-2.0)(features).logvar == -2).all()
+    assert DiagonalGaussian(6, 2, limit=None, initial=None)(features).logvar.std() > 0.1
 
 
 def test_bounded_log_variance_stays_finite_where_the_unbounded_one_overflows() -> None:

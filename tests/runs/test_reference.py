@@ -49,9 +49,7 @@ def test_each_kind_of_name_finds_its_run(runs: Runs) -> None:
     assert find_folder("best", runs.config) == runs.folder / "a"
 
 
-def test_a_folder_may_be_given_relative_and_without_a_store(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_may_be_given_relative_and_without_a_store(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs.folder)
     unreachable = TrackingConfig(uri="http://127.0.0.1:9")
     assert resolve("a", unreachable) == Reference(runs.ids["a"], runs.folder / "a", "a")
@@ -111,9 +109,7 @@ def test_an_experiment_without_runs_is_said(runs: Runs) -> None:
 
 def test_a_run_whose_folder_is_elsewhere_is_found_without_it(runs: Runs) -> None:
     store = Store.open(runs.config)
-    run_id = store.create_run(
-        store.experiment_id(), "moved", {"vae.folder": "/no/such/place", "vae.host": "x"}
-    )
+    run_id = store.create_run(store.experiment_id(), "moved", {"vae.folder": "/no/such/place", "vae.host": "x"})
     try:
         assert resolve(run_id, runs.config).folder is None
         with pytest.raises(InputError, match="no folder on this machine"):

@@ -56,9 +56,7 @@ def hold() -> Iterator[Callable[[Path], None]]:
 @pytest.fixture
 def image_data() -> ImageData:
     images = np.arange(10 * 4 * 5, dtype=np.uint8).reshape(10, 1, 4, 5)
-    dataset = ImageDataset(
-        "tiny", images, np.zeros(10, np.int64), {0: "zero"}, source="https://example.org/tiny"
-    )
+    dataset = ImageDataset("tiny", images, np.zeros(10, np.int64), {0: "zero"}, source="https://example.org/tiny")
     rows = np.arange(10)
     return ImageData(dataset, Parts(rows[:6], rows[6:9], rows[9:]), "none")
 

@@ -105,9 +105,7 @@ def test_a_server_that_goes_away_costs_a_delay(
     assert run.info.status == "FINISHED"
     assert run.data.params == {"seed": "1"}
     assert run.data.tags["vae.tracking"] == "delayed"
-    assert [each.path for each in client().list_artifacts(tracker.run_id, "figures")] == [
-        "figures/picture.png"
-    ]
+    assert [each.path for each in client().list_artifacts(tracker.run_id, "figures")] == ["figures/picture.png"]
     assert len(client().list_artifacts(tracker.run_id, "images")) == 2
 
     assert Tracker.deliver(config, folder=tmp_path / "stays")

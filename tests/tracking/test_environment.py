@@ -74,9 +74,7 @@ def test_a_repositorys_own_settings_run_nothing(checkout: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("state", ["no git", "no repository", "no commit"])
-def test_where_there_is_no_commit_a_note_says_why(
-    state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_there_is_no_commit_a_note_says_why(state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if state == "no commit":
         git(tmp_path, "init", "-q")
     if state == "no git":

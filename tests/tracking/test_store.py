@@ -119,9 +119,7 @@ def test_any_folder_name_will_do(
     assert list(folder.glob("mlruns/**/artifacts/notes/x.txt"))
 
 
-@pytest.mark.parametrize(
-    "name", ["a/b", "q'\"`x", "\u00fcber", "..", "a" * 500, "%s {} #", "-- ; DROP TABLE runs"]
-)
+@pytest.mark.parametrize("name", ["a/b", "q'\"`x", "\u00fcber", "..", "a" * 500, "%s {} #", "-- ; DROP TABLE runs"])
 def test_any_experiment_name_will_do(name: str, config: TrackingConfig) -> None:
     named = TrackingConfig(uri=config.uri, experiment=name)
     store = Store.open(named)
@@ -168,9 +166,7 @@ def test_only_what_a_dead_process_left_running_is_put_right(config: TrackingConf
         )
         assert child.stdout is not None
         dead = child.stdout.readline().strip()
-        elsewhere = Tracker.start(
-            config, run_name="elsewhere", folder=tmp_path / "elsewhere", tags={"vae.host": "x"}
-        )
+        elsewhere = Tracker.start(config, run_name="elsewhere", folder=tmp_path / "elsewhere", tags={"vae.host": "x"})
         store = Store.open(config)
         assert {run.status for run in store.runs()} == {"RUNNING"}
         child.send_signal(signal.SIGKILL)
@@ -181,9 +177,7 @@ def test_only_what_a_dead_process_left_running_is_put_right(config: TrackingConf
         alive.finish("FINISHED")
 
 
-def test_a_run_that_ended_unheard_gets_the_status_it_wrote_down(
-    config: TrackingConfig, tmp_path: Path
-) -> None:
+def test_a_run_that_ended_unheard_gets_the_status_it_wrote_down(config: TrackingConfig, tmp_path: Path) -> None:
     tracker = Tracker.start(config, run_name="r", folder=tmp_path / "run", tags={})
     tracker.finish("FINISHED")
     store = Store.open(config)

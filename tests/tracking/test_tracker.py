@@ -42,9 +42,7 @@ def artifacts(config: TrackingConfig, run_id: str, folder: str) -> list[str]:
     return sorted(each.path for each in Store.open(config).client.list_artifacts(run_id, folder))
 
 
-def test_a_run_leaves_everything_it_was_told(
-    config: TrackingConfig, tmp_path: Path, image_data: ImageData
-) -> None:
+def test_a_run_leaves_everything_it_was_told(config: TrackingConfig, tmp_path: Path, image_data: ImageData) -> None:
     folder = tmp_path / "run"
     tracker = start(config, folder)
     (folder / "config.yaml").write_text("seed: 1\n")
@@ -98,9 +96,7 @@ def test_mlflows_own_environment_and_active_run_do_not_divert_a_run(
 
 def test_a_child_run_names_its_parent(config: TrackingConfig, tmp_path: Path) -> None:
     parent = start(config, tmp_path / "parent")
-    child = Tracker.start(
-        config, run_name="c", folder=tmp_path / "child", tags={}, parent_run_id=parent.run_id
-    )
+    child = Tracker.start(config, run_name="c", folder=tmp_path / "child", tags={}, parent_run_id=parent.run_id)
     assert run_of(config, child.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
 
 
@@ -115,9 +111,7 @@ def test_any_run_name_and_key_will_do(name: str, config: TrackingConfig, tmp_pat
     tracker.log_image(np.zeros((4, 4), np.uint8), name, 1)
     assert tracker.finish("FINISHED")
     run = run_of(config, tracker.run_id)
-    assert (
-        run.info.run_name == (name if name.isprintable() and 0 < len(name) < 250 else run.info.run_name) != ""
-    )
+    assert run.info.run_name == (name if name.isprintable() and 0 < len(name) < 250 else run.info.run_name) != ""
     assert len(run.data.params) == len(run.data.metrics) == 1
 
 
@@ -159,9 +153,7 @@ def test_a_resumed_run_goes_on_in_the_same_run_and_doubles_nothing(
     assert len(run.inputs.dataset_inputs) == 1
 
 
-def test_what_was_sent_without_the_cursor_knowing_is_not_doubled(
-    config: TrackingConfig, tmp_path: Path
-) -> None:
+def test_what_was_sent_without_the_cursor_knowing_is_not_doubled(config: TrackingConfig, tmp_path: Path) -> None:
     tracker = start(config, tmp_path / "run")
     for step in (1, 2, 3):
         tracker.log_metrics({"a": step, "b": step}, step)
@@ -187,9 +179,7 @@ for step in range(1, 10_000):
 """
 
 
-def test_sigkill_between_logging_calls_neither_loses_nor_doubles(
-    config: TrackingConfig, tmp_path: Path
-) -> None:
+def test_sigkill_between_logging_calls_neither_loses_nor_doubles(config: TrackingConfig, tmp_path: Path) -> None:
     assert config.uri is not None
     child = subprocess.Popen(
         [sys.executable, "-c", LOG_UNTIL_KILLED, config.uri, str(tmp_path / "run")],

@@ -40,9 +40,7 @@ def test_two_pages_at_once_on_two_ports_both_stopped_by_ctrl_c(tmp_path: Path) -
         servers.append(server)
         assert server.stdout is not None
         link = server.stdout.readline().strip()
-        match = re.fullmatch(
-            r"http://127\.0\.0\.1:(\d+)/#/experiments/\d+\?workflowType=machine_learning", link
-        )
+        match = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/#/experiments/\d+\?workflowType=machine_learning", link)
         assert match is not None, link + server.communicate()[1]
         ports.append(int(match[1]))
     assert ports[0] == port

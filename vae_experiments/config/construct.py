@@ -181,8 +181,8 @@ def _parameters(target: type, later: tuple[str, ...]) -> tuple[dict[str, tuple[A
 
 
 def _check(target: type, parameters: dict[str, tuple[Any, Any]], values: dict[str, Any], path: str) -> None:
-    """Types, ranges and missing keys. Classes from elsewhere check their own types when they are called."""
-    ours = target.__module__.split(".")[0] == PACKAGE
+    """Types, ranges and missing keys. What is not a kind of ours (an optimizer, say) checks its own types."""
+    ours = any(base.__module__.split(".")[0] == PACKAGE for base in target.__mro__)
     fields: dict[str, Any] = {
         name: (_checkable(annotation) if ours else Any, default) for name, (annotation, default) in parameters.items()
     }

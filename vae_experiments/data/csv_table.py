@@ -104,9 +104,7 @@ def _arrow_rows(path: Path, columns: Columns) -> Iterator[Rows]:
     with gzip.open(path, "rb") if is_gzip(path) else path.open("rb") as file:
         reader = arrow_csv.open_csv(
             file,
-            read_options=arrow_csv.ReadOptions(
-                block_size=ARROW_BYTES, column_names=columns.names, skip_rows=1
-            ),
+            read_options=arrow_csv.ReadOptions(block_size=ARROW_BYTES, column_names=columns.names, skip_rows=1),
             convert_options=arrow_csv.ConvertOptions(column_types=types),
         )
         for batch in reader:
@@ -139,9 +137,7 @@ def _plain_rows(path: Path, columns: Columns, skip: int) -> Iterator[Rows]:
             if row <= skip:
                 continue
             if len(fields) != len(columns.names):
-                raise InputError(
-                    f"{path}: row {row}: {len(fields)} fields where the header has {len(columns.names)}"
-                )
+                raise InputError(f"{path}: row {row}: {len(fields)} fields where the header has {len(columns.names)}")
             where = f"{path}: row {row}, column"
             pixels.append(_parse_pixels(fields, columns, where))
             numbers.append(_parse_label(fields, columns, where))

@@ -62,9 +62,7 @@ def read_idx(path: Path, *ndims: int, sha256: str | None = None) -> NDArray[np.u
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
     """Writes an uncompressed IDX file, whole or not at all."""
     header = struct.pack(f">HBB{array.ndim}I", 0, UNSIGNED_BYTE, array.ndim, *array.shape)
-    write_atomically(
-        path, [header, *(np.ascontiguousarray(array[rows]).data for rows in image_blocks(array))]
-    )
+    write_atomically(path, [header, *(np.ascontiguousarray(array[rows]).data for rows in image_blocks(array))])
 
 
 @contextmanager

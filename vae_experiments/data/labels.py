@@ -25,8 +25,7 @@ def encode_labels(
     present = np.unique(numbers[numbers != MISSING]).tolist()
     shift = 1 if UNLABELLED in present else 0
     class_names = {
-        number + shift * (number >= UNLABELLED): str(number) if names is None else names[number]
-        for number in present
+        number + shift * (number >= UNLABELLED): str(number) if names is None else names[number] for number in present
     }
     labels = numbers + shift * (numbers >= UNLABELLED)
     labels[numbers == MISSING] = UNLABELLED

@@ -93,5 +93,3 @@ def manifold_frame(tiles: Images, ink: Ink, max_size: int = 600) -> Pixels:
     pixels = to_pixels(tiles, ink)
     rows, columns, height, width, _ = pixels.shape
     return tile(shrink(pixels, max(1, -(-rows * height // max_size), -(-columns * width // max_size))))
-
-

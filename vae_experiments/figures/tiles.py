@@ -20,9 +20,7 @@ def image_grid(images: Images, columns: int, ink: Ink, title: str, note: str = "
     return draw_sheet([[cells.reshape(rows, columns, *pixels.shape[1:])]], title, note).figure
 
 
-def labelled_rows(
-    rows: Sequence[Images], labels: Sequence[str], ink: Ink, title: str, note: str = ""
-) -> Figure:
+def labelled_rows(rows: Sequence[Images], labels: Sequence[str], ink: Ink, title: str, note: str = "") -> Figure:
     """One row of images [n, C, H, W] per label; shorter rows end in white."""
     columns = max(len(row) for row in rows)
     cells = np.full((len(rows), columns, *rows[0].shape[2:], 3), 255, np.uint8)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from vae_experiments.models.architectures import Architecture
-from vae_experiments.models.architectures.base import ImageShape, init_glorot
+from vae_experiments.models.architectures.base import ImageShape
+from vae_experiments.models.initialization import init_glorot
 from vae_experiments.models.likelihoods import Likelihood
 from vae_experiments.models.posteriors import Posterior
 from vae_experiments.models.priors import Prior
@@ -19,6 +20,8 @@ def build_vae(
 ) -> VAE:
     """A VAE for images of `image_shape`, freshly initialised from torch's global generator.
 
+    Encoder and decoder begin as Keras's layers do; posterior and prior initialise themselves.
+
     `posterior` is called with features= and latent_dim=, `prior` with latent_dim=: what only the
     architecture knows.
     """
@@ -30,6 +33,6 @@ def build_vae(
         likelihood=likelihood,
         image_shape=image_shape,
     )
-    for part in (vae.encoder, vae.posterior, vae.decoder):
-        init_glorot(part)
+    init_glorot(vae.encoder)
+    init_glorot(vae.decoder)
     return vae

@@ -6,10 +6,13 @@ the same latents whatever the batch size, the device or the number of processes.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
+from annotated_types import Gt
 from torch import Tensor, nn
+
+from vae_experiments.models.initialization import init_glorot
 
 
 class Distribution(Protocol):
@@ -77,6 +80,8 @@ class DiagonalGaussian(Posterior):
         spread: what the second head's output s means: the log variance, or the log standard
             deviation (then the log variance is 2 s).
         limit: bound on |s|, approached smoothly; None leaves s unbounded.
+        initial: s of every image at first, by zero weights and this bias. A narrow start keeps the first
+            draws near the means, so that the decoder learns from them sooner; None starts like any layer.
     """
 
     def __init__(
@@ -84,7 +89,8 @@ class DiagonalGaussian(Posterior):
         features: int,
         latent_dim: int,
         spread: Literal["logvar", "log_sigma"] = "logvar",
-        limit: float | None = 20.0,
+        limit: Annotated[float, Gt(0)] | None = 20.0,
+        initial: float | None = -2.0,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
@@ -92,6 +98,10 @@ class DiagonalGaussian(Posterior):
         self.limit = limit
         self.mean = nn.Linear(features, latent_dim)
         self.log_scale = nn.Linear(features, latent_dim)
+        init_glorot(self)
+        if initial is not None:
+            nn.init.zeros_(self.log_scale.weight)
+            nn.init.constant_(self.log_scale.bias, initial)
 
     def forward(self, features: Tensor) -> DiagonalNormal:
         """Features [B, features] to q(z | x); computed in float32 whatever the autocast type."""

@@ -114,9 +114,7 @@ def _named(store: Store, ref: str) -> RunRecord:
     if len(found) == 1:
         return next(iter(found.values()))
     if found:
-        raise InputError(
-            f"{ref}: {len(found)} runs are called so, give an id: {_listed([*found.values()])}"
-        )
+        raise InputError(f"{ref}: {len(found)} runs are called so, give an id: {_listed([*found.values()])}")
     recent = store.runs(limit=200)
     near = difflib.get_close_matches(ref, [run.name for run in recent], _SHOWN, 0.6)
     likely = [run for run in recent if run.name in near] or recent
@@ -126,10 +124,7 @@ def _named(store: Store, ref: str) -> RunRecord:
 
 
 def _listed(runs: Sequence[RunRecord]) -> str:
-    shown = [
-        f"{run.run_id[:8]} ({run.name}, {run.status}, {run.started:%Y-%m-%d %H:%M} UTC)"
-        for run in runs[:_SHOWN]
-    ]
+    shown = [f"{run.run_id[:8]} ({run.name}, {run.status}, {run.started:%Y-%m-%d %H:%M} UTC)" for run in runs[:_SHOWN]]
     more = f" and {len(runs) - _SHOWN} more" if len(runs) > _SHOWN else ""
     return ", ".join(shown) + more
 
@@ -139,17 +134,13 @@ def _reference(run: RunRecord) -> Reference:
     return Reference(run.run_id, run.folder if here else None, run.name)
 
 
-def find_folder(ref: str, config: TrackingConfig | None = None) -> Path:
-    """The folder, on this machine, of the run that `ref` names.
-
-    Args:
-        ref: as `resolve` has it.
-        config: the store; None is the one that runs use by default.
+def find_folder(ref: str, config: TrackingConfig, *, unfinished: bool = False) -> Path:
+    """The folder, on this machine, of the run that `ref` names; arguments as `resolve` has them.
 
     Raises:
         InputError: as `resolve`; or its folder is elsewhere, or gone.
     """
-    found = resolve(ref, config or TrackingConfig())
+    found = resolve(ref, config, unfinished=unfinished)
     if found.folder is None:
         raise InputError(f"{ref}: run {found.name} ({found.run_id}) has no folder on this machine (any more)")
     return found.folder

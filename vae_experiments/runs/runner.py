@@ -20,8 +20,8 @@ from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder, RunInfo
 from vae_experiments.runs.lock import RunLock
 from vae_experiments.runs.signature import signature
+from vae_experiments.tracking.journal import is_tracked
 from vae_experiments.tracking.null import NullTracker
-from vae_experiments.tracking.tracker import Tracker
 from vae_experiments.training.checkpoints import BEST, load_checkpoint, load_latest
 from vae_experiments.training.hardware import choose, keep_freed_memory, make_repeatable
 from vae_experiments.training.loop import fit
@@ -75,10 +75,10 @@ def _train(config: RunConfig, plain: dict[str, Any], folder: RunFolder, *, resum
             _restore(run, folder, force=force)
         elif world.is_first:
             folder.write_config(plain)
-        stack.enter_context(_signals(run))
         if world.is_first:
-            _start_record(run, config, plain, folder, resumed=resumed)
-        _see_through(run, folder)
+            folder.write_info(RunInfo(run.name, run.identity["signature"], "RUNNING"))
+        stack.enter_context(_signals(run))
+        _see_through(run, config, folder)
         return run
 
 
@@ -151,18 +151,18 @@ def _restore(run: TrainingRun, folder: RunFolder, *, force: bool) -> None:
     log.info("continuing after epoch %d, step %d", run.state.epoch, run.state.step)
 
 
-def _start_record(
-    run: TrainingRun, config: RunConfig, plain: dict[str, Any], folder: RunFolder, *, resumed: bool
-) -> None:
-    if config.tracking.enabled and resumed:
-        run.record = Tracker.resume(config.tracking, folder=folder.path)
-    elif config.tracking.enabled:
-        run.record = tracker = Tracker.start(
-            config.tracking, run_name=run.name, folder=folder.path, tags=_tags(run, config)
-        )
-        tracker.log_config(plain, folder.path / "config.yaml")
+def _start_record(run: TrainingRun, config: RunConfig, folder: RunFolder) -> None:
+    if config.tracking.enabled:
+        from vae_experiments.tracking.tracker import Tracker  # MLflow takes seconds to import
+
+        if is_tracked(folder.path):
+            tracker = Tracker.resume(config.tracking, folder=folder.path)
+        else:  # new, or killed before its record began
+            tags = _tags(run, config)
+            tracker = Tracker.start(config.tracking, run_name=run.name, folder=folder.path, tags=tags)
+        tracker.log_config(run.identity["config"], folder.path / "config.yaml")
         tracker.log_dataset(run.data)
-    folder.write_info(RunInfo(run.name, run.identity["signature"], "RUNNING"))
+        run.record = tracker
 
 
 def _tags(run: TrainingRun, config: RunConfig) -> dict[str, str]:
@@ -179,10 +179,12 @@ def _tags(run: TrainingRun, config: RunConfig) -> dict[str, str]:
     return tags
 
 
-def _see_through(run: TrainingRun, folder: RunFolder) -> None:
-    """Trains, finishes, and leaves an honest status however that ends."""
+def _see_through(run: TrainingRun, config: RunConfig, folder: RunFolder) -> None:
+    """Records, trains, finishes, and leaves an honest status however that ends."""
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
     try:
+        if run.world.is_first:
+            _start_record(run, config, folder)
         fit(run)
         if run.world.is_first:
             _finish(run, folder)
@@ -191,8 +193,7 @@ def _see_through(run: TrainingRun, folder: RunFolder) -> None:
         status = "KILLED"
         log.warning("stopped by a signal; continue with: vae resume %s", folder.path)
         raise
-    except RunFailed:
-        log.debug("run failed", exc_info=True)
+    except (InputError, RunFailed):
         raise
     except Exception as error:
         (folder.path / "traceback.txt").write_text(traceback.format_exc())

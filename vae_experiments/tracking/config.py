@@ -24,6 +24,4 @@ class TrackingConfig:
         if not self.experiment.strip():
             raise InputError("tracking.experiment is empty: give the experiment a name")
         if len(self.experiment) > 500:
-            raise InputError(
-                f"tracking.experiment has {len(self.experiment)} characters: MLflow takes 500 at most"
-            )
+            raise InputError(f"tracking.experiment has {len(self.experiment)} characters: MLflow takes 500 at most")

@@ -30,9 +30,7 @@ class Delivery:
         store: the store, if it is open already.
     """
 
-    def __init__(
-        self, journal: Journal, folder: Path, reopen: Callable[[], Store], *, store: Store | None
-    ) -> None:
+    def __init__(self, journal: Journal, folder: Path, reopen: Callable[[], Store], *, store: Store | None) -> None:
         self._journal = journal
         self._folder = folder
         self._reopen = reopen

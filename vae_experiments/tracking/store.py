@@ -107,9 +107,7 @@ class Store:
             found = self.client.get_experiment_by_name(self.experiment)
             if found is None:
                 with suppress(MlflowException):  # another process may be creating it at the same moment
-                    return str(
-                        self.client.create_experiment(self.experiment, artifact_location=self._artifacts())
-                    )
+                    return str(self.client.create_experiment(self.experiment, artifact_location=self._artifacts()))
                 found = self.client.get_experiment_by_name(self.experiment)
             if found is None:
                 # Once more, for the reason.
@@ -176,6 +174,15 @@ class Store:
         except MlflowException:
             return None
         return self.run(version.run_id) if version.run_id else None
+
+    def add_artifact(self, run_id: str, path: Path, folder: str) -> None:
+        """Adds a file to a run, whether or not it has ended, below `folder` of its artifacts.
+
+        Raises:
+            InputError: the store cannot be reached.
+        """
+        with _one_line(self.uri):
+            self.client.log_artifact(run_id, str(path), folder)
 
     def download(self, run_id: str, path: str, into: Path) -> Path:
         """Copies an artifact of a run into a folder of this machine.

@@ -8,6 +8,7 @@ A checkpoint is a dict of plain containers and tensors written by `torch.save`:
 """
 
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -37,11 +38,14 @@ def save_checkpoint(folder: Path, content: dict[str, Any], *, best: bool = False
     """
     last = folder / LAST
     temporary = None
+    # In memory first: torch reports a full disk as an internal error, writing bytes says what is the matter.
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, "digest": digest(content), "content": content}, buffer)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=".writing-")
         with os.fdopen(handle, "wb") as file:
-            torch.save({"format": FORMAT, "digest": digest(content), "content": content}, file)
+            file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         if best:

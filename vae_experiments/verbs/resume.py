@@ -56,13 +56,10 @@ def resume(config: ResumeConfig) -> None:
 
 def _find(ref: str | None, tracking: TrackingConfig) -> Path:
     from vae_experiments.runs.folder import unfinished_folders
-    from vae_experiments.runs.reference import resolve
+    from vae_experiments.runs.reference import find_folder
 
     if ref is not None:
-        found = resolve(ref, tracking, unfinished=True)
-        if found.folder is None:
-            raise InputError(f"{ref}: the folder of {found.name} is not on this machine; resume it where it ran")
-        return found.folder
+        return find_folder(ref, tracking, unfinished=True)
     for root in (Path("outputs"), Path("multirun")):
         for folder in unfinished_folders(root):
             return folder.path

@@ -66,9 +66,7 @@ def ui(config: UiConfig) -> None:
         _show(store.uri + page, config.browser)
         return
     if not _is_loopback(config.host):
-        log.warning(
-            "host=%s: whoever reaches this machine can see, change and delete the runs", config.host
-        )
+        log.warning("host=%s: whoever reaches this machine can see, change and delete the runs", config.host)
     port = _free_port(config.host, config.port)
     if port != config.port:
         log.info("port %d is taken: using %d", config.port, port)
@@ -176,9 +174,7 @@ def _free_port(host: str, first: int) -> int:
             try:
                 probe.bind((host, port))
             except PermissionError:
-                raise InputError(
-                    f"port={port}: ports below 1024 are an administrator's: give another"
-                ) from None
+                raise InputError(f"port={port}: ports below 1024 are an administrator's: give another") from None
             except socket.gaierror:
                 raise InputError(f"host={host}: no such address: 127.0.0.1 is this machine") from None
             except OSError as error:

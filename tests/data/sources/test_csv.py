@@ -82,9 +82,7 @@ def test_gzipped_files_are_read_by_what_is_in_them() -> None:
     assert load("other.csv.gz").digest == load("misnamed.csv").digest == plain.digest
 
 
-@pytest.mark.parametrize(
-    "order", [[*NAMES, "label"], [*NAMES[5:], "label", *NAMES[:5]], [*NAMES[::-1], "label"]]
-)
+@pytest.mark.parametrize("order", [[*NAMES, "label"], [*NAMES[5:], "label", *NAMES[:5]], [*NAMES[::-1], "label"]])
 def test_the_order_of_columns_does_not_matter(order: list[str]) -> None:
     assert load(save(frame()[order])).digest == load(save(frame(), "plain.csv")).digest
 
@@ -131,9 +129,7 @@ def test_numbers_written_in_other_ways_are_the_same_numbers() -> None:
     text = Path("train.csv").read_text()
     Path("spaced.csv").write_text(text.replace(",", ", "))
     Path("windows.csv").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode() + b"\r\n\r\n")
-    Path("quoted.csv").write_text(
-        "\n".join(",".join(f'"{f}"' for f in line.split(",")) for line in text.split())
-    )
+    Path("quoted.csv").write_text("\n".join(",".join(f'"{f}"' for f in line.split(",")) for line in text.split()))
     assert {load(f"{name}.csv").digest for name in ("spaced", "windows", "quoted")} == {plain.digest}
 
 
@@ -164,9 +160,7 @@ def test_the_second_load_comes_from_the_cache_and_the_same_content_elsewhere_too
 @pytest.mark.parametrize(("row", "column"), [(1, "pixel0"), (7, "pixel4"), (12, "pixel8")])
 def test_what_is_no_pixel_is_named_with_file_row_and_column(row: int, column: str, value: str) -> None:
     path = edited(row, column, value)
-    with pytest.raises(
-        InputError, match=rf"^train\.csv: row {row}, column '{column}': '{value}' is not a whole"
-    ):
+    with pytest.raises(InputError, match=rf"^train\.csv: row {row}, column '{column}': '{value}' is not a whole"):
         load(path)
 
 
@@ -179,9 +173,7 @@ def test_a_bad_row_far_into_the_file_keeps_its_number(monkeypatch) -> None:
 @pytest.mark.parametrize("value", ["cat", "-1", "1.5"])
 def test_what_is_no_class_is_named_with_file_row_and_column(value: str) -> None:
     path = edited(5, "label", value)
-    with pytest.raises(
-        InputError, match=rf"^train\.csv: row 5, column 'label': '{value}' is not a class number"
-    ):
+    with pytest.raises(InputError, match=rf"^train\.csv: row 5, column 'label': '{value}' is not a class number"):
         load(path)
 
 
@@ -230,9 +222,7 @@ def test_a_header_of_plain_numbers_in_order_is_a_header() -> None:
 
 def test_a_test_file_of_other_pixels_is_named() -> None:
     other = frame(label=False)
-    with pytest.raises(
-        InputError, match=r"^test\.csv: line 1: 8 pixel columns, no column 'pixel8': train\.csv has 9"
-    ):
+    with pytest.raises(InputError, match=r"^test\.csv: line 1: 8 pixel columns, no column 'pixel8': train\.csv has 9"):
         load(save(frame()), save(other.drop(columns="pixel8"), "test.csv"))
     with pytest.raises(InputError, match=r"^test\.csv: line 1: 10 pixel columns, a column 'more' too many"):
         load("train.csv", save(other.assign(more=0), "test.csv"))

@@ -56,9 +56,7 @@ def test_the_training_files_alone_and_the_images_alone(root: Path) -> None:
 def test_gzipped_files_and_the_other_spelling(root: Path) -> None:
     digest = load(root).digest
     for path in list(root.iterdir()):
-        path.with_name(path.name.replace("-idx", ".idx") + ".gz").write_bytes(
-            gzip.compress(path.read_bytes())
-        )
+        path.with_name(path.name.replace("-idx", ".idx") + ".gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
     assert load(root).digest == digest
 
@@ -108,9 +106,7 @@ def test_a_folder_without_them_is_named() -> None:
         load(Path("empty"))
 
 
-@pytest.mark.parametrize(
-    ("shape", "fault"), [((0, 2, 2), "holds no images"), ((3, 0, 2), "the images have no pixels")]
-)
+@pytest.mark.parametrize(("shape", "fault"), [((0, 2, 2), "holds no images"), ((3, 0, 2), "the images have no pixels")])
 def test_nothing_in_them_is_the_users_mistake(shape: tuple[int, ...], fault: str) -> None:
     Path("none").mkdir()
     write_idx(Path("none/train-images-idx3-ubyte"), np.zeros(shape, dtype=np.uint8))

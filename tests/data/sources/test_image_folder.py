@@ -50,9 +50,7 @@ def test_more_than_eleven_classes() -> None:
         draw(f"class{index:02}/x.png")
     dataset = load()
     assert UNLABELLED not in dataset.labels
-    assert [dataset.class_names[label] for label in dataset.labels.tolist()] == [
-        f"class{n:02}" for n in range(13)
-    ]
+    assert [dataset.class_names[label] for label in dataset.labels.tolist()] == [f"class{n:02}" for n in range(13)]
 
 
 def test_the_order_is_that_of_the_paths() -> None:
@@ -97,9 +95,7 @@ def test_pictures_are_turned_as_the_camera_says() -> None:
 def test_mixed_sizes_are_named_unless_they_are_resized() -> None:
     draw("a.png", 5, 7)
     draw("b.png", 6, 7)
-    with pytest.raises(
-        InputError, match=r"pictures/b\.png: 6 x 7 pixels where pictures/a\.png has 5 x 7.*resize"
-    ):
+    with pytest.raises(InputError, match=r"pictures/b\.png: 6 x 7 pixels where pictures/a\.png has 5 x 7.*resize"):
         load()
     assert load(resize=[4, 3]).images.shape == (2, 3, 4, 3)
 
@@ -160,9 +156,7 @@ def test_the_second_load_comes_from_the_cache_until_a_file_changes(monkeypatch) 
     first = load()
     original = ImageFolder._decode
     decoded: list[Path] = []
-    monkeypatch.setattr(
-        ImageFolder, "_decode", lambda self, path: decoded.append(path) or original(self, path)
-    )
+    monkeypatch.setattr(ImageFolder, "_decode", lambda self, path: decoded.append(path) or original(self, path))
     assert load().digest == first.digest
     assert decoded == []
 

