@@ -28,7 +28,7 @@ class ConsoleHandler(logging.Handler):
 @contextmanager
 def log_to_file(path: Path) -> Iterator[None]:
     """Also writes every record, with its time, to `path`."""
-    handler = logging.FileHandler(path, delay=True)
+    handler = logging.FileHandler(path, delay=True, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     try:

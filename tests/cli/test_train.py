@@ -105,7 +105,7 @@ def test_a_short_last_batch_counts_by_its_images(vae: Vae) -> None:
     # 200 images in batches of 150: with the learning rate at zero, the epoch's mean must be the mean over images.
     keys = [
         "architecture.batch_size=150",
-        "optimizer._target_=torch.optim.SGD",
+        "optimizer=sgd",
         "optimizer.lr=0",
         "scheduler=constant",
     ]
@@ -127,7 +127,7 @@ def test_every_binarization_trains(vae: Vae, name: str) -> None:
     [
         ["architecture=mlp"],
         ["objective=seed", "optimizer=rmsprop", "scheduler=constant"],
-        ["optimizer._target_=torch.optim.NAdam", "scheduler=cosine"],
+        ["optimizer=sgd", "optimizer._target_=torch.optim.Adagrad", "optimizer.lr=0.01", "scheduler=cosine"],
         ["optimizer=sgd", "scheduler=plateau", "trainer.clip_grad_norm=10"],
         ["optimizer=adamw", "optimizer.weight_decay=0.1", "trainer.precision=bfloat16"],
         [

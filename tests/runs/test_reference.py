@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from vae_experiments.errors import InputError
-from vae_experiments.runs.lock import RunLock
+from vae_experiments.lock import RunLock
 from vae_experiments.runs.reference import Reference, find_folder, resolve
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.store import Store

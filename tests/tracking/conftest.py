@@ -13,7 +13,7 @@ import pytest
 from vae_experiments.data.dataset import ImageDataset
 from vae_experiments.data.prepare import ImageData
 from vae_experiments.data.splits import Parts
-from vae_experiments.runs.lock import RunLock
+from vae_experiments.lock import RunLock
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.store import Store
 

@@ -108,5 +108,5 @@ def test_a_server_that_goes_away_costs_a_delay(
     assert [each.path for each in client().list_artifacts(tracker.run_id, "figures")] == ["figures/picture.png"]
     assert len(client().list_artifacts(tracker.run_id, "images")) == 2
 
-    assert Tracker.deliver(config, folder=tmp_path / "stays")
+    assert Tracker.deliver(config, folder=tmp_path / "stays", status="FINISHED")
     assert client().get_run(stays.run_id).info.status == "FINISHED"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vae_experiments.errors import InputError
-from vae_experiments.runs.lock import RunLock
+from vae_experiments.lock import RunLock
 from vae_experiments.tracking.address import resolve_uri, shown
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.store import Store
@@ -41,8 +41,8 @@ def test_an_address_that_cannot_hold_runs_is_refused_in_one_line(uri: str) -> No
 
 
 def test_a_password_is_never_shown() -> None:
-    assert shown("https://me:secret@host:5000/x") == "https://host:5000/x"
-    assert shown("postgresql+psycopg2://me:se%40cret@host/db") == "postgresql+psycopg2://host/db"
+    assert shown("https://me:secret@host:5000/x") == "https://***@host:5000/x"
+    assert shown("postgresql+psycopg2://me:se%40cret@host/db") == "postgresql+psycopg2://me:***@host/db"
 
 
 def test_a_server_that_is_not_there_is_said_within_seconds() -> None:
@@ -144,7 +144,7 @@ def test_a_deleted_experiment_is_refused_with_the_way_back(config: TrackingConfi
 RUN_AND_WAIT = """
 import sys, time
 from pathlib import Path
-from vae_experiments.runs.lock import RunLock
+from vae_experiments.lock import RunLock
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.tracker import Tracker
 uri, folder = sys.argv[1:]

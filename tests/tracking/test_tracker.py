@@ -212,7 +212,7 @@ def test_one_thing_that_is_refused_does_not_hold_up_the_rest(
     assert not tracker.finish("FINISHED")
     assert f"vae resume {tmp_path / 'run'}" in caplog.text
     (tmp_path / "run" / "not-there-yet.txt").write_text("now")
-    assert Tracker.deliver(config, folder=tmp_path / "run")
+    assert Tracker.deliver(config, folder=tmp_path / "run", status="FINISHED")
     run = run_of(config, tracker.run_id)
     assert run.info.status == "FINISHED"
     assert artifacts(config, tracker.run_id, "") == ["environment", "not-there-yet.txt"]

@@ -3,6 +3,7 @@
 Hydra's own complaints about what was typed become one line each; nothing else of Hydra is hidden.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,13 +13,16 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from vae_experiments.config.paths import conf_dir
 from vae_experiments.config.resolvers import register_resolvers
 from vae_experiments.config.suggest import did_you_mean
-from vae_experiments.errors import InputError
+from vae_experiments.errors import InputError, RunFailed
+
+log = logging.getLogger(__name__)
 
 # For commands, and processes, that make no folder and no log of their own.
 NO_FOLDER = ("hydra.run.dir=.", "hydra.output_subdir=null")
@@ -34,7 +38,8 @@ def run_hydra(verb: str, arguments: Sequence[str], task: Callable[[dict[str, Any
 
     Raises:
         InputError: when the config cannot be composed.
-        Exception: the first that a job raised; the jobs after it ran all the same.
+        RunFailed: jobs of a sweep failed; each was reported as it did, and the ones after it ran all the same.
+        Exception: what the task raised.
     """
     register_resolvers()
     jobs = 0
@@ -47,6 +52,9 @@ def run_hydra(verb: str, arguments: Sequence[str], task: Callable[[dict[str, Any
             task(to_plain(config), HydraConfig.get().runtime.output_dir)
         except Exception as failure:  # kept from Hydra, which would end a sweep with it, and print it its own way
             failures.append(failure)
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                expected = isinstance(failure, InputError | RunFailed)
+                log.error("job %s: %s", HydraConfig.get().job.num, failure, exc_info=not expected)
 
     # Hydra would print its own summary of an exception and exit with 1; ours tell mistakes from failures.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -60,6 +68,8 @@ def run_hydra(verb: str, arguments: Sequence[str], task: Callable[[dict[str, Any
         raise InputError(_explain(error, verb, arguments)) from error
     finally:
         GlobalHydra.instance().clear()
+    if jobs > 1 and failures:
+        raise RunFailed(f"{len(failures)} of {jobs} jobs failed")
     if failures:
         raise failures[0]
 

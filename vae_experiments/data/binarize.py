@@ -1,4 +1,4 @@
-"""Binary images from grey ones, once and for all; drawing anew at every use is training's."""
+"""Binary images from grey ones; drawing anew at every step is training's, see `batches.binarize`."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +25,24 @@ def static(dataset: ImageDataset, seed: int) -> ImageDataset:
     return _binarized(dataset, "static", seed)
 
 
+def draw(grey: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
+    """Pixels 0 or 255, each 255 with grey level / 255 as its probability."""
+    # An integer below 255 drawn uniformly is below x with probability x / 255 exactly.
+    return _black_and_white(generator.integers(0, 255, size=grey.shape, dtype=np.uint8) < grey)
+
+
+def draw_rows(images: NDArray[np.uint8], rows: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+    """One draw of the images of `rows`: an image's is the same whichever others are asked for with it."""
+    drawn = images[rows]
+    for i, row in enumerate(rows.tolist()):
+        drawn[i] = draw(drawn[i], np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(row,))))
+    return drawn
+
+
+def _black_and_white(white: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return white.astype(np.uint8) * np.uint8(255)
+
+
 def _binarized(dataset: ImageDataset, how: Literal["threshold", "static"], seed: int | None) -> ImageDataset:
     images = dataset.images
     test = np.zeros(len(images), dtype=np.bool_) if dataset.test is None else dataset.test
@@ -33,10 +51,8 @@ def _binarized(dataset: ImageDataset, how: Literal["threshold", "static"], seed:
         generator = np.random.default_rng(seed)
         for rows in image_blocks(images):
             grey = images[rows]
-            # An integer below 255 drawn uniformly is below x with probability x / 255 exactly.
-            level = 127 if seed is None else generator.integers(0, 255, size=grey.shape, dtype=np.uint8)
-            white: NDArray[np.bool_] = grey > level
-            yield Block(white.astype(np.uint8) * np.uint8(255), dataset.labels[rows], test[rows])
+            binary = _black_and_white(grey > 127) if seed is None else draw(grey, generator)
+            yield Block(binary, dataset.labels[rows], test[rows])
 
     gathered = gather(images.nbytes, lambda: cache_key("binarized", dataset.digest, how, seed), read)
     return replace(dataset, images=gathered.images, pixel_digest=gathered.pixel_digest)

@@ -21,9 +21,9 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_experiments.data.files import is_gzip
 from vae_experiments.data.labels import MISSING
 from vae_experiments.errors import InputError
+from vae_experiments.files import is_gzip
 
 ARROW_BYTES = 1 << 24  # of text at a time
 PLAIN_ROWS = 1024  # the same for the row-by-row reader

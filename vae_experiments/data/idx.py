@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_experiments.data.dataset import blocks, image_blocks
-from vae_experiments.data.files import is_gzip, read_exactly, write_atomically
 from vae_experiments.errors import InputError
+from vae_experiments.files import is_gzip, read_exactly, write_atomically
 
 UNSIGNED_BYTE = 0x08
 

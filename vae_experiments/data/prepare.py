@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-from vae_experiments.data.binarize import static, threshold
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_experiments.data.binarize import draw_rows, static, threshold
 from vae_experiments.data.dataset import ImageDataset
 from vae_experiments.data.source import Binarization, Source
 from vae_experiments.data.splits import Parts
@@ -22,6 +25,14 @@ class ImageData:
     dataset: ImageDataset
     parts: Parts
     binarization: Binarization
+
+    def images(self, rows: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+        """Images [len(rows), C, H, W] as a model is trained on them.
+
+        Where training draws them anew at every step, this is one draw: a function of `seed` and the row.
+        """
+        images = self.dataset.images
+        return draw_rows(images, rows, seed) if self.binarization == "dynamic" else images[rows]
 
 
 def prepare(source: Source, seed: int) -> ImageData:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from vae_experiments.data.dataset import ImageDataset
 from vae_experiments.data.download import UnavailableError, fetch
-from vae_experiments.data.files import locked
 from vae_experiments.data.idx import read_idx, write_idx
 from vae_experiments.errors import InputError
+from vae_experiments.files import locked
 
 TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

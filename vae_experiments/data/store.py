@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from vae_experiments.data.dataset import digest_pixels
-from vae_experiments.data.files import locked
+from vae_experiments.files import locked
 
 MEMORY_MAP_BYTES = 1 << 30
 FORMAT = 1  # of an entry on disk; raise it whenever reading a source gives other images than before

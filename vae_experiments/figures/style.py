@@ -15,6 +15,8 @@ from matplotlib.font_manager import findfont, get_font
 from numpy.typing import NDArray
 from PIL import Image
 
+from vae_experiments.files import write_atomically
+
 DPI = 200
 MARGIN = 24  # dots of white around everything
 LARGE = 800_000  # bytes beyond which a file is made smaller where nobody can see it
@@ -125,5 +127,5 @@ def save_png(figure: Figure, path: Path) -> Path:
         if error.max() <= UNSEEN:
             buffer = io.BytesIO()
             reduced.save(buffer, "PNG", dpi=(DPI, DPI))
-    path.write_bytes(buffer.getvalue())
+    write_atomically(path, [buffer.getbuffer()])
     return path

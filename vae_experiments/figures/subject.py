@@ -80,14 +80,7 @@ class Subject:
         return first, second
 
     def _images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """As the model is trained on them; where it sees a new binarisation each time, one of them."""
-        images = self.data.dataset.images[rows]
-        if self.data.binarization != "dynamic":
-            return images
-        rng = np.random.default_rng(self.config.seed)
-        # An integer below 255 drawn uniformly is below x with probability x / 255 exactly.
-        white = rng.integers(0, 255, size=images.shape, dtype=np.uint8) < images
-        return white.astype(np.uint8) * np.uint8(255)
+        return self.data.images(rows, self.config.seed)
 
 
 def epoch_manifold(subject: Subject) -> Pixels:

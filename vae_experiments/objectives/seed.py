@@ -9,7 +9,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from vae_experiments.errors import InputError
-from vae_experiments.models.posteriors import DiagonalNormal
+from vae_experiments.models.posteriors import DiagonalGaussian, DiagonalNormal
 from vae_experiments.models.vae import VAE
 from vae_experiments.objectives.terms import Objective, Terms
 
@@ -30,14 +30,17 @@ class SeedObjective(Objective):
     unit: ClassVar[str] = "mean over pixels"
     scale: Annotated[float, Ge(0)] = 5e-4
 
-    def __call__(self, vae: VAE, x: Tensor, noise: Tensor, step: int) -> Terms:
-        output = vae(x, noise)
-        q = output.posterior
-        if not isinstance(q, DiagonalNormal) or getattr(vae.posterior, "spread", None) != "log_sigma":
+    def check(self, vae: VAE) -> None:
+        if not isinstance(vae.posterior, DiagonalGaussian) or vae.posterior.spread != "log_sigma":
             raise InputError(
                 "objective=seed: needs the posterior whose second head is a log standard deviation; "
                 "leave the posterior as objective=seed sets it (posterior.spread=log_sigma)"
             )
+
+    def __call__(self, vae: VAE, x: Tensor, noise: Tensor, step: int) -> Terms:
+        output = vae(x, noise)
+        q = output.posterior
+        assert isinstance(q, DiagonalNormal)
         reconstruction = -vae.likelihood.log_prob(x, output.params)
         s = q.logvar / 2
         kl_as_written = -self.scale * (1 + s - q.mean.square() - torch.exp(s)).mean(-1)

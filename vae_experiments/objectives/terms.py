@@ -27,8 +27,11 @@ class Objective(ABC):
     unit: ClassVar[str] = "nats per image"
 
     def noise(self, vae: VAE, n: int, generator: torch.Generator) -> Tensor:
-        """The random numbers that n images need, first axis n."""
+        """The random numbers that n images need, first axis n: processes share a batch out along it."""
         return vae.posterior.noise(n, generator)
+
+    def check(self, vae: VAE) -> None:
+        """Raises InputError when this objective cannot train that model."""
 
     @abstractmethod
     def __call__(self, vae: VAE, x: Tensor, noise: Tensor, step: int) -> Terms:

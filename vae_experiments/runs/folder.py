@@ -9,8 +9,7 @@ journal.jsonl   what was recorded, sent to MLflow or still to be sent
 """
 
 import json
-import os
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,8 @@ from typing import Any, Literal
 import yaml
 
 from vae_experiments.errors import InputError, RunFailed
-from vae_experiments.runs.lock import is_held
+from vae_experiments.files import write_atomically
+from vae_experiments.lock import is_held
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
@@ -77,24 +77,29 @@ class RunFolder:
     def set_status(self, status: Status) -> None:
         self.write_info(replace(self.info(), status=status))
 
+    def refuse_if_used(self) -> None:
+        """Raises InputError when the folder already holds a run: two runs must never mix."""
+        if any((self.path / name).exists() for name in ("run.json", "journal.jsonl", "checkpoints")):
+            raise InputError(f"{self.path}: already holds a run; choose another folder, or `vae resume` that one")
+
     def _write(self, name: str, text: str) -> None:
-        """Whole or not at all."""
         target = self.path / name
-        interim = target.with_name(f".{name}.writing")
         try:
-            interim.write_text(text)
-            os.replace(interim, target)
+            write_atomically(target, [text.encode()])
         except OSError as error:
             raise RunFailed(f"cannot write {target}: {error.strerror}") from error
 
 
-def unfinished_folders(root: Path) -> Iterator[RunFolder]:
-    """The runs under `root` that stopped before their end and that no process holds, newest first."""
-    found = sorted(root.glob("**/run.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in found:
+def unfinished_folders(*roots: Path) -> list[RunFolder]:
+    """Runs under `roots` that stopped before their end and that no process holds, newest first.
+
+    Those that were killed come before those that failed, which may well fail again.
+    """
+    found: list[tuple[bool, float, RunFolder]] = []
+    for path in (path for root in roots for pattern in ("*/run.json", "*/*/run.json") for path in root.glob(pattern)):
         folder = RunFolder(path.parent)
-        try:
-            if folder.info().status in ("KILLED", "FAILED") and not is_held(folder.path):
-                yield folder
-        except InputError:
-            continue
+        with suppress(InputError, OSError):  # another command may be at work on it
+            status = folder.info().status
+            if status in ("KILLED", "FAILED") and not is_held(folder.path):
+                found.append((status == "KILLED", path.stat().st_mtime, folder))
+    return [folder for _, _, folder in sorted(found, key=lambda item: item[:2], reverse=True)]

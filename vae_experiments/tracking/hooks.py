@@ -1,9 +1,13 @@
 """Hooks that record: metrics after every epoch, checkpoints and models at the end."""
 
+import logging
 from dataclasses import dataclass
 
+from vae_experiments.errors import RunFailed
 from vae_experiments.training.checkpoints import BEST, LAST
 from vae_experiments.training.run import Hook, TrainingRun
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -24,7 +28,12 @@ class LogModels(Hook):
     """The encoder and the decoder as two MLflow models, to be loaded or served."""
 
     def on_end(self, run: TrainingRun) -> None:
-        run.record.log_models(run.state.vae)
+        try:
+            run.record.log_models(run.state.vae)
+        except RunFailed:
+            raise
+        except Exception as error:  # torch.export does not take every network; the checkpoints do
+            log.warning("encoder and decoder are not logged as MLflow models: %s", error, exc_info=True)
 
 
 @dataclass(kw_only=True)

@@ -1,18 +1,22 @@
 """What a run has to tell MLflow, on disk before it is sent, and how far it was sent."""
 
+import errno
 import json
 import os
+import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from vae_experiments.errors import InputError
+from vae_experiments.errors import InputError, RunFailed
 
 JOURNAL = "journal.jsonl"
 CURSOR = "journal.cursor"
 
 Kind = Literal["start", "params", "metrics", "tags", "artifact", "image", "dataset", "model", "status"]
+Ending = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 @dataclass(frozen=True)
@@ -45,23 +49,33 @@ class Journal:
         self.path = folder / JOURNAL
         self._cursor = folder / CURSOR
         self.entries: list[Entry] = []
-        self.path.touch()
+        with writing(self.path):
+            self.path.touch()
         self.size = 0
         for entry, end in _read(self.path):
             self.size = end
             if entry is not None:
                 self.entries.append(entry)
-        if self.size < self.path.stat().st_size:
-            os.truncate(self.path, self.size)
+        self._cut()
         self._sent, self._left = self._read_cursor()
 
     def append(self, kind: Kind, time: int, **data: object) -> Entry:
-        """Writes an entry through to the disk."""
+        """Writes an entry through to the disk.
+
+        Raises:
+            RunFailed: there is no room for it, or the disk fails; the journal is as it was.
+        """
         line = json.dumps({"kind": kind, "time": time, **data}).encode() + b"\n"
-        with self.path.open("ab") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        with writing(self.path):
+            try:
+                with self.path.open("ab") as file:
+                    file.write(line)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    self._cut()  # or the next entry would continue half a line
+                raise
         self.size += len(line)
         entry = Entry(kind, time, json.loads(line), self.size)
         self.entries.append(entry)
@@ -95,10 +109,16 @@ class Journal:
         self._write_cursor()
 
     def _write_cursor(self) -> None:
-        # Not synced: a cursor from before a power cut only makes the sender compare more.
+        # Not synced, and not missed on a full disk: an old cursor only makes the sender compare more.
         draft = self._cursor.with_suffix(".tmp")
-        draft.write_text(json.dumps({"sent": self._sent, "left": sorted(self._left)}))
-        draft.replace(self._cursor)
+        with suppress(OSError):
+            draft.write_text(json.dumps({"sent": self._sent, "left": sorted(self._left)}))
+            draft.replace(self._cursor)
+
+    def _cut(self) -> None:
+        """Drops what follows the last whole line."""
+        if self.size < self.path.stat().st_size:
+            os.truncate(self.path, self.size)
 
     def _read_cursor(self) -> tuple[int, set[int]]:
         try:
@@ -106,6 +126,18 @@ class Journal:
             return int(cursor["sent"]), {int(end) for end in cursor["left"]}
         except (OSError, ValueError, KeyError, TypeError):
             return 0, set()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns a disk's refusal to take `path` into RunFailed, in one line that says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        what = "free some space" if full else "mend that"
+        again = f"vae resume {shlex.quote(str(path.parent))}"
+        raise RunFailed(f"cannot write {path}: {error.strerror or error}: {what}, then {again}") from error
 
 
 def _read(path: Path) -> Iterator[tuple[Entry | None, int]]:

@@ -2,36 +2,26 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_experiments.data.prepare import ImageData
 from vae_experiments.models.vae import VAE
+from vae_experiments.tracking.journal import Ending
 
 
 class NullTracker:
-    """Takes what a Tracker takes and does nothing with it."""
-
-    run_id = ""
-    uri = ""
-
-    def log_config(self, config: Mapping[str, object], path: Path) -> None: ...
-
-    def log_params(self, params: Mapping[str, object]) -> None: ...
+    """Takes what a `training.run.Record` takes and does nothing with it."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None: ...
-
-    def set_tags(self, tags: Mapping[str, object]) -> None: ...
 
     def log_artifact(self, path: Path, folder: str = "") -> None: ...
 
     def log_image(self, image: NDArray[np.uint8], key: str, step: int) -> None: ...
 
-    def log_dataset(self, data: ImageData, context: str = "training") -> None: ...
-
     def log_models(self, vae: VAE) -> None: ...
 
-    def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> bool:
+    def set_tags(self, tags: Mapping[str, object]) -> None: ...
+
+    def finish(self, status: Ending) -> bool:
         return True

@@ -5,7 +5,6 @@ import logging
 import re
 import socket
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from vae_experiments.errors import InputError
-from vae_experiments.runs.lock import RunLock, is_held
+from vae_experiments.lock import RunLock, is_held
 from vae_experiments.tracking import set_mlflow_defaults
 from vae_experiments.tracking.address import resolve_uri, shown, sqlite_path
 from vae_experiments.tracking.config import TrackingConfig
-from vae_experiments.tracking.journal import JOURNAL, last_status
+from vae_experiments.tracking.journal import JOURNAL, is_tracked, last_status, read_start
 from vae_experiments.tracking.names import FOLDER_TAG, HOST_TAG, text
 
 
@@ -210,18 +209,20 @@ class Store:
                 with RunLock(run.folder):  # so that nobody resumes it, or has just ended it, while we look
                     now = self.run(run.run_id)
                     if now is not None and now.status == "RUNNING":
-                        self.client.set_terminated(run.run_id, *_ending(run.folder))
+                        self.client.set_terminated(run.run_id, *_ending(run, run.folder))
                         repaired.append(run)
         for run in repaired:
             _log.info("%s (%s) was left RUNNING by a process that is gone: corrected", run.name, run.run_id)
         return repaired
 
 
-def _ending(folder: Path) -> tuple[str, int]:
+def _ending(run: RunRecord, folder: Path) -> tuple[str, int]:
     """Status and end, in milliseconds, of a run whose process is gone, from what it wrote down."""
+    if not is_tracked(folder) or read_start(folder).data["run_id"] != run.run_id:
+        # Killed before the journal's first line: the folder may have been given to another run since.
+        return "KILLED", int(run.started.timestamp() * 1000)
     status = last_status(folder)
-    journal = folder / JOURNAL
-    end = journal.stat().st_mtime if journal.is_file() else time.time()
+    end = (folder / JOURNAL).stat().st_mtime
     return status if status in ("FINISHED", "FAILED") else "KILLED", int(end * 1000)
 
 
@@ -279,7 +280,7 @@ def _reason(uri: str, error: Exception) -> str:
         return f"{name}: {held}: stop it, or try later"
     if isinstance(error, ImportError):
         return f"{name}: its driver is not installed ({error}): pip install it, or set tracking.uri"
-    said = (str(error) or type(error).__name__).strip().splitlines()[0][:300]
+    said = (str(error) or type(error).__name__).replace(uri, name).strip().splitlines()[0][:300]
     return f"{name}: cannot be used for tracking ({said}): set tracking.uri, or use tracking=off"
 
 

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from getpass import getuser
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from mlflow.tracking.multimedia import compress_image_size
@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vae_experiments.data.prepare import ImageData
-from vae_experiments.errors import InputError
+from vae_experiments.errors import InputError, RunFailed
 from vae_experiments.models.vae import VAE
 from vae_experiments.tracking import environment, names
-from vae_experiments.tracking.address import resolve_uri, shown
+from vae_experiments.tracking.address import is_hidden, resolve_uri, shown, without_password
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.dataset import describe
 from vae_experiments.tracking.delivery import Delivery
-from vae_experiments.tracking.journal import Entry, Journal, Kind, is_tracked, read_start
+from vae_experiments.tracking.journal import Ending, Entry, Journal, Kind, is_tracked, last_status, read_start, writing
 from vae_experiments.tracking.models import halves, save_model, weights_digest
 from vae_experiments.tracking.store import Store, StoreUnreachableError
 
@@ -38,6 +38,7 @@ class Tracker:
 
     No `log_` method raises because of the store: what cannot be sent stays in the journal, is tried
     again at later calls, at `finish` and by `resume`, and the run gets the tag vae.tracking=delayed.
+    They raise RunFailed when the run's own folder cannot be written, as on a full disk.
     What a resumed run logs again is logged once: of a metric's step, or a parameter, the first value stays.
     The caller holds the folder's RunLock from before `start` or `resume` until after `finish`.
 
@@ -46,11 +47,10 @@ class Tracker:
         uri: of its store, without a password.
     """
 
-    def __init__(self, folder: Path, journal: Journal, delivery: Delivery) -> None:
+    def __init__(self, folder: Path, journal: Journal, delivery: Delivery, uri: str) -> None:
         """Use `start` or `resume`."""
-        start = journal.entries[0]
-        self.run_id: str = start.data["run_id"]
-        self.uri: str = start.data["uri"]
+        self.run_id: str = journal.entries[0].data["run_id"]
+        self.uri = shown(uri)
         self._folder = folder
         self._journal = journal
         self._delivery = delivery
@@ -75,14 +75,17 @@ class Tracker:
 
         Raises:
             InputError: the store cannot be used, or `folder` already belongs to a run.
+            RunFailed: `folder` cannot be written.
         """
         folder = folder.absolute()
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder / "environment"):
+            folder.mkdir(parents=True, exist_ok=True)
         if is_tracked(folder):
             raise InputError(f"{folder}: already belongs to a run: `vae resume` it, or choose another folder")
         store = Store.open(config)
         experiment_id = store.experiment_id()
-        code = environment.capture(folder / "environment")
+        with writing(folder / "environment"):
+            code = environment.capture(folder / "environment")
         own = _process_tags(folder) | {
             "mlflow.user": _user(),
             "mlflow.source.name": Path(sys.argv[0]).name,
@@ -107,7 +110,7 @@ class Tracker:
             configured=shown(config.uri) if config.uri else None,
         )
         journal.sent(start)
-        tracker = cls(folder, journal, Delivery(journal, folder, lambda: store, store=store))
+        tracker = cls(folder, journal, Delivery(journal, folder, lambda: store, store=store), store.uri)
         for path in sorted((folder / "environment").iterdir()):
             tracker.log_artifact(path, "environment")
         return tracker
@@ -120,6 +123,7 @@ class Tracker:
 
         Raises:
             InputError: `folder` is no run's, or its store can never be used or has no such run.
+            RunFailed: `folder` cannot be written.
         """
         tracker = cls._reopen(config, folder)
         tracker._write("status", status="RUNNING")
@@ -127,14 +131,19 @@ class Tracker:
         return tracker
 
     @classmethod
-    def deliver(cls, config: TrackingConfig, *, folder: Path) -> bool:
+    def deliver(cls, config: TrackingConfig, *, folder: Path, status: Ending) -> bool:
         """Sends what the ended run in `folder` has not sent yet; whether everything has arrived.
+
+        Args:
+            config: as the run has it, or with the address that its store has now.
+            folder: the run's.
+            status: how the run ended; recorded if its process was killed before it could do that.
 
         Raises:
             InputError: as `resume`.
         """
         tracker = cls._reopen(config, folder)
-        return tracker._deliver()
+        return tracker._deliver() if last_status(folder) == status else tracker.finish(status)
 
     @classmethod
     def _reopen(cls, config: TrackingConfig, folder: Path) -> Self:
@@ -156,12 +165,17 @@ class Tracker:
         except StoreUnreachableError:
             store = None
         journal = Journal(folder)
-        return cls(folder, journal, Delivery(journal, folder, reopen, store=store))
+        return cls(folder, journal, Delivery(journal, folder, reopen, store=store), uri)
 
     def log_config(self, config: Mapping[str, object], path: Path) -> None:
-        """Logs a composed config: the file at `path`, and every value as a parameter with a dotted key."""
+        """Logs a composed config: every value as a parameter with a dotted key, without the store's password.
+
+        Args:
+            config: plain containers.
+            path: its file, which is logged as it is: written `without_password`.
+        """
         self.log_artifact(path)
-        self.log_params(dict(names.flatten(config)))
+        self.log_params(dict(names.flatten(without_password(config))))
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Logs settings. Values are cut at 6,000 characters."""
@@ -205,10 +219,11 @@ class Tracker:
             unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{self.run_id}/{key}/{step}")
             name = f"{key.replace('/', '~')}+step+{step}+timestamp+{_now()}+{unique}"
         paths = [f"images/{name}.png", f"images/{name}+compressed.webp"]  # names that MLflow's browser reads
-        (self._folder / "images").mkdir(exist_ok=True)
         picture = Image.fromarray(image)
-        picture.save(self._folder / paths[0])
-        compress_image_size(picture).save(self._folder / paths[1])
+        with writing(self._folder / "images"):
+            (self._folder / "images").mkdir(exist_ok=True)
+            picture.save(self._folder / paths[0])
+            compress_image_size(picture).save(self._folder / paths[1])
         first = not self._images
         self._write("image", paths=paths, key=key, step=step, name=name)
         if first:
@@ -233,10 +248,17 @@ class Tracker:
             save_model(module, example, path)
             self._write("model", name=name, path=self._inside(path), digest=digest)
 
-    def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> bool:
-        """Ends the run; whether everything has arrived. If not, a warning names the command that sends it."""
-        self._write("status", status=status)
-        return self._deliver()
+    def finish(self, status: Ending) -> bool:
+        """Ends the run; whether everything has arrived. If not, a warning names the command that sends it.
+
+        Never raises because of a full disk: that has been said when it stopped the run.
+        """
+        try:
+            self._write("status", status=status)
+            return self._deliver()
+        except RunFailed as error:
+            _log.warning("the run's end is not on record: %s", error)
+            return False
 
     def _deliver(self) -> bool:
         trouble = self._delivery.finish()
@@ -279,16 +301,15 @@ class Tracker:
 def _recorded_uri(config: TrackingConfig, start: Entry) -> str:
     """Where a run's store is now.
 
-    In this order: tracking.uri, if it is not what the run was started with (the store has moved); the
-    recorded store, with the password that tracking.uri or MLFLOW_TRACKING_URI have for it.
+    In this order: tracking.uri, if it is not what the run was started with (the store has moved, or this
+    is its whole address again); the recorded store, with the password that MLFLOW_TRACKING_URI has for it.
     """
     recorded: str = start.data["uri"]
-    for given in (config.uri, os.environ.get("MLFLOW_TRACKING_URI")):
-        if given and shown(resolve_uri(given)) == recorded:
-            return resolve_uri(given)
-    if config.uri and shown(config.uri) != start.data["configured"]:
-        return resolve_uri(config.uri)
-    return recorded
+    if config.uri:
+        moved = shown(config.uri) != start.data["configured"]
+        if moved or (is_hidden(recorded) and not is_hidden(config.uri)):
+            return resolve_uri(config.uri)
+    return resolve_uri(recorded) if is_hidden(recorded) else recorded
 
 
 def _process_tags(folder: Path) -> dict[str, object]:

@@ -11,9 +11,9 @@ import hashlib
 import io
 import logging
 import os
+import shlex
 import shutil
 import struct
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from vae_experiments.errors import InputError, RunFailed
+from vae_experiments.files import write_atomically
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+LAST, PREVIOUS, BEST, NEW = "last.ckpt", "previous.ckpt", "best.ckpt", "new.ckpt"
 
 
 def save_checkpoint(folder: Path, content: dict[str, Any], *, best: bool = False) -> None:
@@ -36,30 +37,23 @@ def save_checkpoint(folder: Path, content: dict[str, Any], *, best: bool = False
     Raises:
         RunFailed: when the file cannot be written (no space, read-only); the older files stay.
     """
-    last = folder / LAST
-    temporary = None
+    last, new = folder / LAST, folder / NEW
     # In memory first: torch reports a full disk as an internal error, writing bytes says what is the matter.
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "digest": digest(content), "content": content}, buffer)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".writing-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
+        write_atomically(new, [buffer.getbuffer()])
         if best:
-            _replace_by_link(Path(temporary), folder / BEST)
+            _replace_by_link(new, folder / BEST)
         if last.exists():
-            os.replace(last, folder / PREVIOUS)
-        os.replace(temporary, last)
+            last.replace(folder / PREVIOUS)
+        new.replace(last)
         _sync_folder(folder)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise RunFailed(
             f"cannot write {last}: {error.strerror}; the checkpoint before it is whole, "
-            f"mend that and continue with: vae resume {folder.parent}"
+            f"mend that and continue with: vae resume {shlex.quote(str(folder.parent))}"
         ) from error
 
 

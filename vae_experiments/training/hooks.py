@@ -77,7 +77,7 @@ class Forensics(Hook):
     def on_not_finite(self, run: TrainingRun, batch: Batch, loss: float) -> None:
         folder = run.folder / "not_finite"
         folder.mkdir(exist_ok=True)
-        first = first_not_finite(run, batch)
+        first = first_not_finite(run, batch) or "none in this process's share of the batch"
         report = {
             "step": run.state.step,
             "epoch": run.state.epoch + 1,
@@ -102,7 +102,7 @@ class Forensics(Hook):
             run.record.log_artifact(path, "not_finite")
 
 
-def first_not_finite(run: TrainingRun, batch: Batch) -> str:
+def first_not_finite(run: TrainingRun, batch: Batch) -> str | None:
     """The name of the first tensor, in the order of computation, that holds a NaN or an infinity."""
     vae = run.state.vae
     for name, parameter in vae.named_parameters():
@@ -135,5 +135,5 @@ def first_not_finite(run: TrainingRun, batch: Batch) -> str:
         return found[0]
     return next(
         (f"gradient of {n}" for n, p in vae.named_parameters() if p.grad is not None and not p.grad.isfinite().all()),
-        "none that could be found again",
+        None,
     )

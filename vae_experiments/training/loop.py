@@ -1,5 +1,6 @@
 """The training loop."""
 
+import logging
 import math
 
 import numpy as np
@@ -17,6 +18,8 @@ from vae_experiments.objectives import Objective, Terms
 from vae_experiments.training.run import TrainingRun
 from vae_experiments.training.state import Metrics, Stopwatch
 from vae_experiments.training.validation import Validation
+
+log = logging.getLogger(__name__)
 
 
 def fit(run: TrainingRun) -> None:
@@ -66,10 +69,12 @@ def train_epoch(run: TrainingRun, module: nn.Module) -> None:
         state.seconds += watch.lap()
         for hook in run.hooks:
             hook.on_step(run)
-        if run.world.any(run.signum):
+        watch.lap()  # what hooks take is not training
+        signum = run.world.most(run.signum)
+        if signum:
             for hook in run.hooks:
                 hook.on_interrupt(run)
-            raise Interrupted(run.signum)
+            raise Interrupted(signum)
 
 
 def train_step(run: TrainingRun, module: nn.Module, rows: NDArray[np.int64]) -> None:
@@ -85,7 +90,7 @@ def train_step(run: TrainingRun, module: nn.Module, rows: NDArray[np.int64]) -> 
 
     parameters = [p for p in state.vae.parameters() if p.grad is not None]
     grad_norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if run.world.any(not math.isfinite(loss.item()) or not math.isfinite(grad_norm.item())):
+    if run.world.most(not math.isfinite(loss.item()) or not math.isfinite(grad_norm.item())):
         for hook in run.hooks:
             hook.on_not_finite(run, batch, loss.item())
         raise RunFailed(f"loss {loss.item():g}, gradient norm {grad_norm.item():g} at step {state.step}")
@@ -95,7 +100,8 @@ def train_step(run: TrainingRun, module: nn.Module, rows: NDArray[np.int64]) -> 
     if run.trainer.scheduler_interval == "step":
         advance_scheduler(run)
 
-    state.sums += torch.stack([*(term.detach().sum() for term in terms), grad_norm]).to(state.sums)
+    # Moved before it is made double, which not every accelerator knows.
+    state.sums += torch.stack([*(term.detach().sum() for term in terms), grad_norm]).cpu().double()
     state.images += len(rows)
 
 
@@ -128,11 +134,16 @@ def end_epoch(run: TrainingRun, validation: Metrics) -> None:
         "time/images_per_second": state.images / state.seconds,
     }
     value = metrics[trainer.monitor]
-    if state.best_epoch == 0 or trainer.better(value, state.best_value):
+    if not math.isfinite(value):
+        log.warning(
+            "epoch %d: %s is %s, which no later epoch is compared with", state.epoch + 1, trainer.monitor, value
+        )
+    elif state.best_epoch == 0 or trainer.better(value, state.best_value):
         state.best_epoch, state.best_value = state.epoch + 1, value
-    best = [*state.history, metrics][state.best_epoch - 1]
-    metrics |= {"best/epoch": state.best_epoch, "best/val_elbo": best["val/elbo"]}
-    metrics[f"best/{trainer.monitor.replace('/', '_')}"] = state.best_value
+    if state.best_epoch > 0:
+        best = [*state.history, metrics][state.best_epoch - 1]
+        metrics |= {"best/epoch": state.best_epoch, "best/val_elbo": best["val/elbo"]}
+        metrics[f"best/{trainer.monitor.replace('/', '_')}"] = state.best_value
     state.end_epoch(metrics)
     if trainer.scheduler_interval == "epoch":
         advance_scheduler(run)

@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules: PyTorch's own, told what only the run knows."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ def build_optimizer(component: Callable[..., Optimizer], vae: nn.Module) -> Opti
     optimizer = component(params=[p for p in vae.parameters() if p.requires_grad])
     if not isinstance(optimizer, Optimizer):
         raise InputError(f"optimizer: {type(optimizer).__name__} is not a torch.optim.Optimizer")
+    if inspect.signature(optimizer.step).parameters["closure"].default is inspect.Parameter.empty:
+        raise InputError(f"optimizer: {type(optimizer).__name__} evaluates the loss several times a step; use another")
     return optimizer
 
 

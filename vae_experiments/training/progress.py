@@ -24,11 +24,13 @@ class ProgressDisplay(Hook):
 
     every_seconds: Annotated[float, Gt(0)] = 15.0
 
+    def __post_init__(self) -> None:
+        self._bar: Progress | None = None
+
     def on_start(self, run: TrainingRun) -> None:
         state = run.state
         self._done = state.epoch * len(run.data.parts.train) + state.images
         self._begun = self._last = time.monotonic()
-        self._bar: Progress | None = None
         if console.is_terminal and not run.done:
             self._bar = Progress(
                 TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[text]}"),
@@ -50,7 +52,7 @@ class ProgressDisplay(Hook):
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         m = run.metrics
-        best = "  best" if m["best/epoch"] == run.state.epoch else ""
+        best = "  best" if run.state.best_epoch == run.state.epoch else ""
         log.info(
             "epoch %d/%d  train loss %.4g  val loss %.4g  elbo %.2f (reconstruction %.2f, kl %.2f)  "
             "%.0f images/s  %s%s",

@@ -67,6 +67,8 @@ class TrainingState:
                 torch.set_rng_state(saved)
             elif device == "cuda" and torch.cuda.is_available():
                 torch.cuda.set_rng_state(saved)
+            elif device == "mps" and torch.backends.mps.is_available():
+                torch.mps.set_rng_state(saved)
         self.sums.copy_(state["sums"])
         self.history = [dict(metrics) for metrics in state["history"]]
         for name in _NUMBERS:
@@ -81,6 +83,8 @@ def _global_generators(device: torch.device) -> dict[str, Tensor]:
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
     return states
 
 

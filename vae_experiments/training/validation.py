@@ -44,7 +44,7 @@ class Validation:
             x = run.images(self._rows[block]) if drawn is None else drawn
             with run.hardware.autocast():
                 terms = run.objective(vae, x, self._noise[block].to(device), run.state.step)
-            sums += torch.stack([term.double().sum() for term in terms]).cpu()
+            sums += torch.stack([term.cpu().double().sum() for term in terms])
         loss, reconstruction, kl = (run.world.sum(sums) / self._total).tolist()
         return {
             "val/loss": loss,

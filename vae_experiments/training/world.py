@@ -32,11 +32,13 @@ class World:
         distributed.all_reduce(summed)
         return summed.to(values.device)
 
-    def any(self, flag: bool | int) -> bool:
-        """Whether any process says so; all of them get the same answer."""
+    def most(self, value: int) -> int:
+        """The largest of the processes' values, on every process."""
         if self.size == 1:
-            return bool(flag)
-        return bool(self.sum(torch.tensor(float(flag))).item())
+            return value
+        largest = torch.tensor(value, device=_device())
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+        return int(largest.item())
 
     def from_first(self, value: Any) -> Any:
         """The first process's value, on every process."""

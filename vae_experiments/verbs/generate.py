@@ -1,15 +1,23 @@
 """vae generate: pictures out of a trained model."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import MinLen
 
 from vae_experiments.config.verb import ref_first, run_verb
 from vae_experiments.errors import InputError
 from vae_experiments.figures.config import FiguresConfig
+from vae_experiments.tracking.address import shown
 from vae_experiments.tracking.config import TrackingConfig
+
+if TYPE_CHECKING:
+    from vae_experiments.runs.reference import Reference
+    from vae_experiments.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +48,7 @@ class GenerateConfig:
     """
 
     run: str = "latest"
-    what: What | list[What] = "all"
+    what: What | Annotated[list[What], MinLen(1)] = "all"
     out: str | None = None
     trust: list[str] = field(default_factory=list)
     figures: FiguresConfig = field(default_factory=FiguresConfig)
@@ -49,34 +57,64 @@ class GenerateConfig:
 
 def main(arguments: Sequence[str]) -> None:
     """Runs the verb; see `vae generate --help`."""
-    run_verb("generate", ref_first(arguments), GenerateConfig, generate)
+    run_verb("generate", ref_first(arguments, GenerateConfig), GenerateConfig, generate)
 
 
 def generate(config: GenerateConfig) -> None:
-    """Draws the pictures, says where they are, and adds them to the MLflow run under generated/."""
+    """Draws the pictures, says where they are, and adds them to the MLflow run under generated/.
+
+    Raises:
+        InputError: no such run, a folder that cannot be written, or a store that cannot be reached.
+    """
     from vae_experiments.figures import gallery
     from vae_experiments.figures.style import save_png
     from vae_experiments.figures.subject import Subject
     from vae_experiments.runs.trained import load_run
-    from vae_experiments.tracking.store import Store
 
     run = load_run(config.run, config.tracking, config.trust)
     wanted = [config.what] if isinstance(config.what, str) else config.what
-    names = list(PICTURES) if "all" in wanted else wanted
+    names = list(PICTURES) if "all" in wanted else list(dict.fromkeys(wanted))
     out = Path(config.out) if config.out is not None else (run.reference.folder or Path()) / "generated"
-    try:
+    store = _store_of(run.reference, config.tracking)
+    with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"out={out}: {error.strerror}; choose another folder") from error
     subject = Subject(run.vae(), run.data(), config.figures)
-    tracked = config.tracking.enabled and run.reference.run_id is not None
-    store = Store.open(config.tracking) if tracked else None
     for name in names:
         figure = gallery.PICTURES[PICTURES[name]](subject)
         if figure is None:
             log.warning("%s: there is nothing to show for this dataset", name)
             continue
-        path = save_png(figure, out / f"{name}.png")
+        with _writing(out):
+            path = save_png(figure, out / f"{name}.png")
         log.info("%s", path)
         if store is not None and run.reference.run_id is not None:
             store.add_artifact(run.reference.run_id, path, "generated")
+
+
+def _store_of(run: "Reference", config: TrackingConfig) -> "Store | None":
+    """The open store that has the run; None where nothing is to be recorded.
+
+    A run that was named by its folder need not be in the store of the working directory.
+    """
+    from vae_experiments.tracking.journal import is_tracked, read_start
+    from vae_experiments.tracking.store import Store
+    from vae_experiments.tracking.tracker import _recorded_uri
+
+    if run.run_id is None or not config.enabled:
+        return None
+    tracked = run.folder is not None and is_tracked(run.folder)
+    store = Store.open(config, _recorded_uri(config, read_start(run.folder)) if tracked else None)
+    if store.run(run.run_id) is None:
+        raise InputError(
+            f"run {run.run_id} is not in {shown(store.uri)} (any more): set tracking.uri to the store "
+            "that has it, or use tracking=off"
+        )
+    return store
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"out={folder}: {error.strerror}; choose another folder") from error

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_experiments.config.verb import ref_first, run_verb
+from vae_experiments.config.verb import overridden, ref_first, run_verb
 from vae_experiments.errors import InputError
 from vae_experiments.tracking.config import TrackingConfig
 
@@ -21,10 +21,12 @@ class ResumeConfig:
     """The keys of conf/resume.yaml.
 
     Args:
-        run: REF of the run; None for the latest unfinished one under outputs/ and multirun/.
+        run: REF of the run; None for the latest unfinished one under outputs/ and multirun/, where those
+            that were killed come before those that failed.
         trust: packages, besides this one and torch.optim, whose classes the stored config may name.
         force: continue even though config, data or code have changed.
-        tracking: the store to find the run in; it is recorded in the store it began in.
+        tracking: the store to find the run in. What is given of it here is where the run is recorded from
+            now on, such as a server that has moved; the rest is as the run has it.
     """
 
     run: str | None = None
@@ -35,23 +37,32 @@ class ResumeConfig:
 
 def main(arguments: Sequence[str]) -> None:
     """Runs the verb; see `vae resume --help`."""
-    run_verb("resume", ref_first(arguments), ResumeConfig, resume)
+    words = ref_first(arguments, ResumeConfig)
+    given = _given(words)
+    run_verb("resume", words, ResumeConfig, lambda config: resume(config, given))
 
 
-def resume(config: ResumeConfig) -> None:
-    """Continues a run to its end, in its own folder and MLflow run."""
+def resume(config: ResumeConfig, given: Sequence[str] = ()) -> None:
+    """Continues a run to its end, in its own folder and MLflow run.
+
+    Args:
+        config: the verb's.
+        given: keys of `config.tracking` that were asked for, and win over the run's own.
+    """
     from vae_experiments.config.construct import TRUSTED
     from vae_experiments.runs.folder import RunFolder
     from vae_experiments.runs.runner import resume as resume_run
     from vae_experiments.verbs.train import say_where
 
     folder = RunFolder(_find(config.run, config.tracking))
+    tracking = _tracking(folder, config.tracking, given)
     if folder.info().status == "FINISHED":
         log.info("%s is finished", folder.path)
-        _deliver(folder)
+        _deliver(folder, tracking)
         return
     log.info("resuming %s", folder.path)
-    say_where(resume_run(folder.path, trusted=(*TRUSTED, *config.trust), force=config.force))
+    trusted = (*TRUSTED, *config.trust)
+    say_where(resume_run(folder.path, trusted=trusted, force=config.force, tracking=tracking if given else None))
 
 
 def _find(ref: str | None, tracking: TrackingConfig) -> Path:
@@ -60,16 +71,33 @@ def _find(ref: str | None, tracking: TrackingConfig) -> Path:
 
     if ref is not None:
         return find_folder(ref, tracking, unfinished=True)
-    for root in (Path("outputs"), Path("multirun")):
-        for folder in unfinished_folders(root):
-            return folder.path
+    for folder in unfinished_folders(Path("outputs"), Path("multirun")):
+        return folder.path
     raise InputError("no unfinished run under outputs/ or multirun/ of this folder; name one: vae resume REF")
 
 
-def _deliver(folder: "RunFolder") -> None:
+def _given(words: Sequence[str]) -> list[str]:
+    """Keys of the tracking section that overrides set; all of them where one chooses the section whole."""
+    names = [each.name for each in fields(TrackingConfig)]
+    typed = [word.partition("=")[0].partition(".")[2] for word in words if overridden(word) == "tracking"]
+    return names if "" in typed else [name for name in names if name in typed]
+
+
+def _tracking(folder: "RunFolder", asked: TrackingConfig, given: Sequence[str]) -> TrackingConfig:
+    """The run's own, but for what was given."""
+    from vae_experiments.config.construct import construct
+
+    section = folder.config().get("tracking")
+    stored = {key: value for key, value in section.items() if key != "_target_"} if isinstance(section, dict) else {}
+    return replace(construct(TrackingConfig, stored), **{key: getattr(asked, key) for key in given})
+
+
+def _deliver(folder: "RunFolder", tracking: TrackingConfig) -> None:
     """Sends to MLflow what could not be sent while the run went on."""
+    from vae_experiments.lock import RunLock
+    from vae_experiments.tracking.journal import is_tracked
     from vae_experiments.tracking.tracker import Tracker
 
-    tracking = TrackingConfig(**{k: v for k, v in folder.config()["tracking"].items() if k != "_target_"})
-    if tracking.enabled:
-        Tracker.deliver(tracking, folder=folder.path)
+    if tracking.enabled and is_tracked(folder.path):
+        with RunLock(folder.path):
+            Tracker.deliver(tracking, folder=folder.path, status="FINISHED")

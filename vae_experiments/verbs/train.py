@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,11 @@ def say_where(run: "TrainingRun") -> None:
     if not run.world.is_first:
         return
     folder = Path(os.path.relpath(run.folder))
-    log.info(
-        "best %s %.4f at epoch %d of %d",
-        run.trainer.monitor, run.state.best_value, run.state.best_epoch, run.state.epoch,
-    )  # fmt: skip
+    if run.state.best_epoch > 0:
+        figures = (run.trainer.monitor, run.state.best_value, run.state.best_epoch, run.state.epoch)
+        log.info("best %s %.4f at epoch %d of %d", *figures)
     log.info("figures      %s", folder / "figures")
     log.info("checkpoints  %s", folder / "checkpoints")
     log.info("next:  vae ui")
-    log.info("       vae generate run=%s what=samples", folder)
+    log.info("       vae generate %s what=samples", shlex.quote(str(folder)))
     log.info("       vae train architecture.latent_dim=8")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -63,7 +64,7 @@ def ui(config: UiConfig) -> None:
     store = Store.open(config.tracking)
     page = f"/#/experiments/{store.experiment_id()}?workflowType=machine_learning"
     if store.uri.startswith(("http://", "https://")):
-        _show(store.uri + page, config.browser)
+        _show(re.sub("//[^/]*@", "//", store.uri) + page, config.browser)  # the browser asks for the password
         return
     if not _is_loopback(config.host):
         log.warning("host=%s: whoever reaches this machine can see, change and delete the runs", config.host)
@@ -112,9 +113,12 @@ class _Server:
 @contextmanager
 def _server(uri: str, host: str, port: int, said: IO[bytes]) -> Iterator[_Server]:
     """`mlflow server` over a database, stopped by SIGINT and SIGTERM and at the end of the block."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--host", host, "--port", str(port), "--workers", "1"]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # a second process, for LLMs
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": uri,  # not on the command line, which every user of the machine can read
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a second process, for LLMs
+    }
     server: _Server | None = None
     asked = False
 

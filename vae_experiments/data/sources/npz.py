@@ -12,12 +12,12 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from vae_experiments.data.dataset import ImageDataset, image_blocks
-from vae_experiments.data.files import digest_file
 from vae_experiments.data.labels import MISSING, encode_labels
 from vae_experiments.data.layout import channel_axis, to_nchw
 from vae_experiments.data.source import Source
 from vae_experiments.data.store import Block, cache_key, gather
 from vae_experiments.errors import InputError
+from vae_experiments.files import digest_file
 
 # images, labels and whether they are the test part, in the two conventions in use
 PLAIN = (("images", "labels", False),)

@@ -32,7 +32,7 @@ class Architecture(ABC):
     """
 
     latent_dim: Annotated[int, Ge(1)] = 2
-    batch_size: Annotated[int, Ge(1)] = 128
+    batch_size: Annotated[int, Ge(1)] = 32
 
     @property
     @abstractmethod

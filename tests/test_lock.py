@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from vae_experiments.errors import InputError
-from vae_experiments.runs.lock import RunLock, is_held
+from vae_experiments.lock import RunLock, is_held
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from vae_experiments.runs.lock import RunLock
+from vae_experiments.lock import RunLock
 with RunLock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(300)

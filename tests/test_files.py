@@ -5,7 +5,7 @@ from pathlib import Path
 
 WRITER = """
 import os, pathlib, signal, sys
-from vae_experiments.data.files import write_atomically
+from vae_experiments.files import write_atomically
 
 def chunks():
     yield b"new" * 100_000

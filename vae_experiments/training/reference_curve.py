@@ -22,8 +22,13 @@ class ReferenceCurve(Hook):
     train: list[float]
     val: list[float]
 
+    def on_start(self, run: TrainingRun) -> None:
+        for epoch in range(1, run.state.epoch + 1):  # one that was saved just before a crash may not have been logged
+            self._record(run, epoch)
+
     def on_epoch_end(self, run: TrainingRun) -> None:
         epoch = run.state.epoch
+        self._record(run, epoch)
         if epoch > min(len(self.train), len(self.val)):
             return
         train, val = self.train[epoch - 1], self.val[epoch - 1]
@@ -31,4 +36,8 @@ class ReferenceCurve(Hook):
             "epoch %d  train loss %.4f (%s: %.4f)  val loss %.4f (%s: %.4f)",
             epoch, run.metrics["train/loss"], self.name, train, run.metrics["val/loss"], self.name, val,
         )  # fmt: skip
-        run.record.log_metrics({f"{self.name}/train_loss": train, f"{self.name}/val_loss": val}, epoch)
+
+    def _record(self, run: TrainingRun, epoch: int) -> None:
+        if epoch <= min(len(self.train), len(self.val)):
+            train, val = self.train[epoch - 1], self.val[epoch - 1]
+            run.record.log_metrics({f"{self.name}/train_loss": train, f"{self.name}/val_loss": val}, epoch)

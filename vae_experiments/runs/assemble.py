@@ -1,0 +1,91 @@
+"""Puts a run together from its config: data, model, optimizer, and what they are to be told apart by."""
+
+import logging
+from typing import Any
+
+import torch
+
+from vae_experiments.data.prepare import prepare
+from vae_experiments.models.build import build_vae
+from vae_experiments.runs.config import RunConfig
+from vae_experiments.runs.folder import RunFolder
+from vae_experiments.runs.signature import signature
+from vae_experiments.tracking.null import NullTracker
+from vae_experiments.training.hardware import choose, keep_freed_memory, make_repeatable
+from vae_experiments.training.optimization import build_optimizer, build_scheduler
+from vae_experiments.training.randomness import stream
+from vae_experiments.training.run import TrainingRun
+from vae_experiments.training.state import TrainingState
+from vae_experiments.training.world import World
+
+log = logging.getLogger(__name__)
+
+
+def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world: World) -> TrainingRun:
+    """A run at its very beginning.
+
+    Args:
+        config: typed.
+        plain: the same, composed; stored with every checkpoint.
+        folder: where it will write.
+        world: the processes that train it.
+
+    Raises:
+        InputError: bad data, or parts that do not fit together.
+    """
+    hardware = choose(config.trainer)
+    make_repeatable(config.trainer, hardware)
+    keep_freed_memory()
+    data = prepare(config.dataset, config.seed)
+    torch.manual_seed(config.seed)
+    vae = build_vae(
+        config.architecture, config.posterior, config.prior, config.likelihood, data.dataset.image_shape
+    ).to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    config.objective.check(vae)
+    optimizer = build_optimizer(config.optimizer, vae)
+    run = TrainingRun(
+        name=config.name or f"{data.dataset.name}-{type(config.architecture).__name__.lower()}-d{vae.latent_dim}",
+        seed=config.seed,
+        batch_size=config.architecture.batch_size,
+        objective=config.objective,
+        trainer=config.trainer,
+        hooks=[hook for hook in config.hooks.values() if hook is not None] if world.is_first else [],
+        data=data,
+        state=TrainingState(vae, optimizer, None, stream(config.seed, "training", hardware.device)),
+        hardware=hardware,
+        world=world,
+        folder=folder.path,
+        record=NullTracker(),
+        identity={
+            "config": plain,
+            "signature": signature(plain, data.dataset.digest),
+            "image_shape": list(data.dataset.image_shape),
+            "threads": torch.get_num_threads(),
+            "arithmetic": f"{hardware.device.type} {hardware.precision}, torch {torch.__version__}",
+        },
+    )
+    epochs = config.trainer.max_epochs
+    run.state.scheduler = build_scheduler(
+        config.scheduler,
+        optimizer,
+        interval=config.trainer.scheduler_interval,
+        steps=epochs * run.steps_per_epoch,
+        epochs=epochs,
+    )
+    if world.is_first:
+        _say_what_runs(run)
+    return run
+
+
+def _say_what_runs(run: TrainingRun) -> None:
+    dataset, parts, vae = run.data.dataset, run.data.parts, run.state.vae
+    images = {name: f"{len(rows):,}" for name, rows in vars(parts).items()}
+    count, decoder = (f"{sum(p.numel() for p in part.parameters()):,}" for part in (vae, vae.decoder))
+    log.info(
+        "%s: %s images to train on, %s to validate, %s kept for testing",
+        *(dataset.name, images["train"], images["val"], images["test"]),
+    )
+    log.info("model: %s parameters, %s of them the decoder's", count, decoder)
+    log.info("device: %s, %d threads", run.hardware, torch.get_num_threads())
+    if run.world.size > 1:
+        log.info("data-parallel: %d processes, one batch of %d between them", run.world.size, run.batch_size)
