@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 from support import Vae
+
+ABSENT = "mps" if torch.cuda.is_available() else "cuda"  # no machine has both
 
 
 @pytest.mark.parametrize(
@@ -21,7 +24,7 @@ from support import Vae
         (["architecture.filters=[8]"], "one stride for each"),
         (["objective.kl_weight=-1"], "objective.kl_weight"),
         (["trainer.max_epochs=0"], "trainer.max_epochs=0"),
-        (["trainer.device=cuda"], "trainer.device=cuda"),
+        ([f"trainer.device={ABSENT}"], f"trainer.device={ABSENT}: "),
         (["optimizer.lr=-1"], "optimizer: Adam refused its arguments: Invalid learning rate"),
         (["optimizer._target_=torch.optim.Adamm"], "cannot be imported"),
         (["scheduler=cosine", "+scheduler.maxlr=1"], "scheduler.maxlr: no such key"),
@@ -44,6 +47,34 @@ def test_is_refused_in_one_line(vae: Vae, overrides: list[str], says: str) -> No
     assert says in line
     assert "Traceback" not in ended.err
     assert not list(Path().glob("outputs/*/checkpoints"))
+
+
+STORES = [
+    ("ftp://x", "tracking.uri=ftp://x: not a store for runs"),
+    ("http://127.0.0.1:9", "http://127.0.0.1:9: no server answers there"),
+    ("sqlite:////proc/nowhere/mlflow.db", "/proc/nowhere/mlflow.db"),
+]
+
+
+@pytest.mark.parametrize(("uri", "says"), STORES)
+def test_a_store_that_cannot_be_used_is_said_before_anything_is_trained(vae: Vae, uri: str, says: str) -> None:
+    ended = vae("train", "experiment=smoke", f"tracking.uri={uri}")
+    assert ended.status == 2, ended.err
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("vae: ")]
+    assert says in line
+    assert "Traceback" not in ended.err
+    assert "epoch" not in ended.err
+    assert not list(Path().glob("outputs/*/checkpoints"))
+    assert not list(Path().glob("outputs/*/run.json"))  # nothing was begun that could be resumed
+
+
+@pytest.mark.parametrize("verb", ["generate", "encode"])
+@pytest.mark.parametrize(("uri", "says"), STORES)
+def test_and_by_the_verbs_that_look_a_run_up_in_it(vae: Vae, verb: str, uri: str, says: str) -> None:
+    ended = vae(verb, "latest", f"tracking.uri={uri}")
+    assert ended.status == 2, ended.err
+    assert says in ended.err
+    assert "Traceback" not in ended.err
 
 
 @pytest.mark.parametrize(

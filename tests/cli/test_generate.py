@@ -1,6 +1,8 @@
 """vae generate and vae encode: pictures and latents of a trained model."""
 
+import resource
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,9 @@ import torch
 from mlflow import MlflowClient
 from PIL import Image
 from support import TINY, Ended, Vae, only_folder, run_process
+from torch import Tensor
 
+from vae_experiments.models.posteriors import DiagonalNormal
 from vae_experiments.runs.trained import TrainedRun, load_run
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.verbs.generate import PICTURES
@@ -33,13 +37,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def at(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """In the run's working directory; the run's folder. What a test generates there is removed."""
+    """In the run's working directory; the run's folder."""
     monkeypatch.chdir(trained)
     return only_folder().absolute()
 
 
 def run_of(folder: Path) -> TrainedRun:
     return load_run(str(folder), OFF)
+
+
+@pytest.fixture(scope="module")
+def codes(trained: Path) -> dict[str, Tensor]:
+    """Of all images as the model is trained on them, in double precision; not through what the verb encodes with."""
+    (folder,) = (trained / "outputs").iterdir()
+    run = run_of(folder)
+    x = torch.from_numpy(run.data().images(np.arange(5000), run.config.seed))
+    with torch.no_grad():
+        posterior = run.vae().double().encode(x.double() / 255)
+    assert isinstance(posterior, DiagonalNormal)
+    return {"mean": posterior.mean, "logvar": posterior.logvar}
 
 
 def in_mlflow(work: Path) -> set[str]:
@@ -91,6 +107,17 @@ def test_a_run_elsewhere_is_recorded_where_it_is_recorded(vae: Vae, trained: Pat
     assert {path.name for path in Path().iterdir()} == {"mine"}  # no second store
 
 
+def test_a_run_that_was_moved_with_its_store_is_recorded_there(vae: Vae, trained: Path, tmp_path: Path) -> None:
+    gone, here = tmp_path / "gone", Path.cwd()
+    shutil.copytree(trained, here, dirs_exist_ok=True)
+    journal = only_folder() / "journal.jsonl"
+    journal.write_text(journal.read_text().replace(str(trained), str(gone)))
+    ended = vae("generate", str(only_folder()), "what=samples", *SMALL)
+    assert ended.status == 0, ended.err
+    assert "generated/samples.png" in in_mlflow(here)
+    assert not gone.exists()
+
+
 def test_the_same_command_draws_the_same_picture(vae: Vae, at: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert vae("generate", str(at), "what=samples", f"out={tmp_path / name}", "tracking=off").status == 0
@@ -128,7 +155,9 @@ def test_what_cannot_be_done_is_said_in_one_line(vae: Vae, trained: Path, keys: 
 
 
 @pytest.mark.parametrize("name", ["z.parquet", "z.csv", "z.csv.gz"])
-def test_every_image_has_its_row_label_and_code(vae: Vae, at: Path, tmp_path: Path, name: str) -> None:
+def test_every_image_has_its_row_label_and_code(
+    vae: Vae, at: Path, tmp_path: Path, codes: dict[str, Tensor], name: str
+) -> None:
     ended = vae("encode", "digits", f"out={tmp_path / name}")
     assert ended.status == 0, ended.err
     table = pd.read_parquet(tmp_path / name) if name.endswith("parquet") else pd.read_csv(tmp_path / name)
@@ -138,12 +167,8 @@ def test_every_image_has_its_row_label_and_code(vae: Vae, at: Path, tmp_path: Pa
     assert (table["label"] == data.dataset.labels).all()
     for part in ("train", "val", "test"):
         assert table["row"][table["part"] == part].tolist() == sorted(getattr(data.parts, part))
-    # Not through what the command uses to encode.
-    x = torch.from_numpy(data.images(np.arange(5000), run_of(at).config.seed)).double() / 255
-    with torch.no_grad():
-        posterior = run_of(at).vae().double().encode(x)
-    np.testing.assert_allclose(table[["mean_0", "mean_1"]], posterior.mean, atol=1e-5)
-    np.testing.assert_allclose(table[["logvar_0", "logvar_1"]], posterior.logvar, atol=1e-5)
+    for kind, expected in codes.items():
+        np.testing.assert_allclose(table[[f"{kind}_0", f"{kind}_1"]], expected, atol=1e-5)
     assert not list(tmp_path.glob(".writing-*"))
 
 
@@ -210,9 +235,6 @@ def test_a_table_that_cannot_be_written_is_refused(vae: Vae, at: Path, tmp_path:
 
 
 def test_a_full_disk_leaves_the_table_that_was_there(vae: Vae, at: Path, tmp_path: Path) -> None:
-    import resource
-    import signal
-
     (tmp_path / "z.csv").write_text("before")
     # A limit on the size of files stands in for a disk without room: writes fail part of the way, for real.
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -5,7 +5,7 @@ import pytest
 
 from vae_experiments.data import binarize, store
 from vae_experiments.data.dataset import ImageDataset
-from vae_experiments.data.prepare import prepare
+from vae_experiments.data.prepare import ImageData, prepare
 from vae_experiments.data.source import Binarization, Source
 from vae_experiments.data.splits import Fractions, Split
 from vae_experiments.errors import InputError
@@ -69,6 +69,40 @@ def test_large_images_are_binarised_on_disk_to_the_same_pixels(how: Binarization
     assert isinstance(mapped.images, np.memmap)
     assert (mapped.images == in_memory.images).all()
     assert mapped.digest == in_memory.digest
+
+
+def dynamic(n: int = 10) -> ImageData:
+    return prepare(Ramp(split=Fractions(), binarization="dynamic", n=n), seed=0)
+
+
+def test_a_dynamic_draw_has_the_grey_level_as_its_probability() -> None:
+    data = dynamic(5000)
+    images = data.images(np.arange(5000), seed=3)
+    assert images.dtype == np.uint8
+    assert set(np.unique(images)) == {0, 255}
+    share = (images == 255).mean(axis=0).reshape(-1)
+    p = np.arange(256) / 255
+    assert share[0] == 0
+    assert share[255] == 1
+    assert np.abs(share - p).max() < 5 * np.sqrt(0.25 / 5000)
+    assert len(np.unique(data.dataset.images)) == 256  # which stays as it was
+
+
+def test_a_dynamic_draw_is_a_function_of_seed_and_row() -> None:
+    data = dynamic(50)
+    everything = data.images(np.arange(50), seed=3)
+    rows = np.array([7, 3, 3, 49])
+    assert (data.images(rows, seed=3) == everything[rows]).all()
+    assert (data.images(rows, seed=4) != everything[rows]).any(axis=(1, 2, 3)).all()
+    assert len(np.unique(everything.reshape(50, -1), axis=0)) == 50  # though the grey images are all alike
+    assert data.images(rows[:0], seed=3).shape == (0, 1, 16, 16)
+
+
+@pytest.mark.parametrize("how", ["none", "threshold", "static"])
+def test_other_images_are_the_datasets_whatever_the_seed(how: Binarization) -> None:
+    data = prepare(Ramp(split=Fractions(), binarization=how), seed=0)
+    rows = np.array([2, 0])
+    assert (data.images(rows, seed=1) == data.dataset.images[rows]).all()
 
 
 def test_labels_and_parts_are_left_alone() -> None:

@@ -25,6 +25,12 @@ def test_dynamically_binarised_images_are_seen_binary(make_vae, make_data):
     images = Subject(make_vae(), data, FiguresConfig()).images
     assert set(np.unique(images)) == {0, 255}
     assert (images[:, :, :3] == 255).mean() == pytest.approx(0.2, abs=0.03)
+    # One draw of each image, whichever part of a picture it is in.
+    subject = Subject(make_vae(), data, FiguresConfig())
+    np.testing.assert_array_equal(subject.images, images)
+    few = Subject(make_vae(), data, FiguresConfig(max_points=7))
+    at = [int(np.flatnonzero(subject.rows == row)[0]) for row in few.rows]
+    np.testing.assert_array_equal(few.images, images[at])
 
 
 def test_the_seeds_palette_colours_grey_manifolds_only(make_vae, make_data):

@@ -1,6 +1,8 @@
 """Against a real MLflow server that is killed and started again in the middle of a run."""
 
+import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -13,7 +15,9 @@ import numpy as np
 import pytest
 import requests
 
+from vae_experiments.errors import InputError
 from vae_experiments.tracking import delivery
+from vae_experiments.tracking.address import without_password
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.store import Store
 from vae_experiments.tracking.tracker import Tracker
@@ -110,3 +114,39 @@ def test_a_server_that_goes_away_costs_a_delay(
 
     assert Tracker.deliver(config, folder=tmp_path / "stays", status="FINISHED")
     assert client().get_run(stays.run_id).info.status == "FINISHED"
+
+
+def test_a_password_is_kept_nowhere_and_taken_back_when_a_run_is_resumed(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = tmp_path / "run"
+    password = secrets.token_hex()
+    whole = TrackingConfig(uri=server.uri.replace("//", f"//me:{password}@"))
+    tracker = Tracker.start(whole, run_name="r", folder=folder, tags={})
+    plain = {"seed": 1, "tracking": {"uri": whole.uri}}
+    (folder / "config.yaml").write_text(json.dumps(without_password(plain)))
+    tracker.log_config(plain, folder / "config.yaml")
+    assert tracker.finish("KILLED")
+    run = Store.open(whole).client.get_run(tracker.run_id)
+    assert run.data.params["tracking.uri"] == server.uri.replace("//", "//***@")
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in written if password.encode() in path.read_bytes()]
+    assert password not in "".join(capfd.readouterr())
+
+    stored = TrackingConfig(uri=without_password(plain)["tracking"]["uri"])
+    with pytest.raises(InputError, match="set MLFLOW_TRACKING_URI to the whole address"):
+        Tracker.resume(stored, folder=folder)
+    again = Tracker.resume(whole, folder=folder)
+    server.kill()
+    monkeypatch.setattr(delivery, "_FINISH_SECONDS", 0.0)
+    assert not again.finish("KILLED")
+    assert "lacks a part of this run" in caplog.text
+    assert password not in caplog.text
+    server.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(whole.uri))
+    assert Tracker.resume(stored, folder=folder).finish("FINISHED")
+    assert Store.open(whole).client.get_run(tracker.run_id).info.status == "FINISHED"

@@ -12,7 +12,7 @@ import pytest
 
 from vae_experiments.errors import InputError
 from vae_experiments.lock import RunLock
-from vae_experiments.tracking.address import resolve_uri, shown
+from vae_experiments.tracking.address import resolve_uri
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.store import Store
 from vae_experiments.tracking.tracker import Tracker
@@ -38,11 +38,6 @@ def test_an_address_that_cannot_hold_runs_is_refused_in_one_line(uri: str) -> No
     with pytest.raises(InputError, match=r"tracking\.uri=.*") as refused:
         resolve_uri(uri)
     assert "\n" not in str(refused.value)
-
-
-def test_a_password_is_never_shown() -> None:
-    assert shown("https://me:secret@host:5000/x") == "https://***@host:5000/x"
-    assert shown("postgresql+psycopg2://me:se%40cret@host/db") == "postgresql+psycopg2://me:***@host/db"
 
 
 def test_a_server_that_is_not_there_is_said_within_seconds() -> None:
@@ -186,3 +181,18 @@ def test_a_run_that_ended_unheard_gets_the_status_it_wrote_down(config: Tracking
     run = store.run(tracker.run_id)
     assert run is not None
     assert run.status == "FINISHED"
+
+
+def test_a_run_killed_before_its_journal_began_takes_no_other_runs_status(
+    config: TrackingConfig, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    store = Store.open(config)
+    tags = {"vae.folder": str(folder), "vae.host": socket.gethostname()}
+    orphan = store.create_run(store.experiment_id(), "r", tags)
+    with RunLock(folder):
+        tracker = Tracker.start(config, run_name="r", folder=folder, tags={})
+        tracker.finish("FINISHED")
+    Store.open(config)
+    status = {run.run_id: run.status for run in store.runs()}
+    assert status == {orphan: "KILLED", tracker.run_id: "FINISHED"}

@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import re
@@ -14,7 +15,7 @@ import pytest
 from vae_experiments.data.prepare import ImageData
 from vae_experiments.errors import InputError
 from vae_experiments.tracking.config import TrackingConfig
-from vae_experiments.tracking.journal import CURSOR, JOURNAL
+from vae_experiments.tracking.journal import CURSOR, JOURNAL, last_status, read_entries
 from vae_experiments.tracking.store import Store
 from vae_experiments.tracking.tracker import Tracker
 
@@ -246,3 +247,70 @@ def test_a_resumed_run_stays_in_its_store_wherever_it_is_called_from(
         assert Tracker.resume(default, folder=tmp_path / "run").finish("FINISHED")
     assert run_of(config, tracker.run_id).info.status == "FINISHED"
     assert not (tmp_path / "elsewhere" / "other.db").exists()
+
+
+def test_an_end_that_a_kill_kept_out_of_the_record_is_recorded_later(config: TrackingConfig, tmp_path: Path) -> None:
+    tracker = start(config, tmp_path / "run")
+    assert last_status(tmp_path / "run") is None
+    for _ in range(2):
+        assert Tracker.deliver(config, folder=tmp_path / "run", status="FINISHED")
+    assert run_of(config, tracker.run_id).info.status == "FINISHED"
+    assert [entry.data["status"] for entry in read_entries(tmp_path / "run") if entry.kind == "status"] == ["FINISHED"]
+
+
+def test_a_store_that_has_moved_is_followed(
+    config: TrackingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = start(config, tmp_path / "run")
+    tracker.finish("KILLED")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(config.uri))  # of before the move
+    (tmp_path / "moved").mkdir()
+    for path in tmp_path.glob("mlflow.db*"):
+        path.rename(tmp_path / "moved" / path.name)
+    moved = TrackingConfig(uri=f"sqlite:///{tmp_path}/moved/mlflow.db")
+    again = Tracker.resume(moved, folder=tmp_path / "run")
+    assert again.uri == moved.uri
+    assert again.finish("FINISHED")
+    assert run_of(moved, tracker.run_id).info.status == "FINISHED"
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+LOG_UNTIL_FULL = """
+import sys
+from pathlib import Path
+from vae_experiments.errors import RunFailed
+from vae_experiments.tracking.config import TrackingConfig
+from vae_experiments.tracking.tracker import Tracker
+uri, folder = sys.argv[1:]
+tracker = Tracker.start(TrackingConfig(uri=uri), run_name="r", folder=Path(folder), tags={})
+try:
+    for step in range(1, 1000):
+        tracker.set_tags({f"t{i}": "x" * 5000 for i in range(100)})
+except RunFailed as error:
+    print(error)
+tracker.finish("FAILED")
+print("ended")
+"""
+
+
+def test_a_full_disk_ends_a_run_in_one_line_and_the_record_goes_on_later(
+    config: TrackingConfig, tmp_path: Path
+) -> None:
+    assert config.uri is not None
+    folder = tmp_path / "full disk"
+    # A limit on the size of files stands in for a disk without room: writes fail part of the way, for real.
+    command = ["bash", "-c", 'ulimit -f 3000; exec "$@"', "-", sys.executable, "-c", LOG_UNTIL_FULL]
+    ended = subprocess.run([*command, config.uri, str(folder)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    said, last = ended.stdout.splitlines()
+    assert said.startswith(f"cannot write {folder / JOURNAL}: ")
+    assert said.endswith(f": free some space, then vae resume '{folder}'")
+    assert last == "ended"
+    for line in (folder / JOURNAL).read_bytes().splitlines(keepends=True):
+        assert line.endswith(b"\n")
+        json.loads(line)
+    tracker = Tracker.resume(config, folder=folder)
+    tracker.log_metrics({"a": 1.0}, 1)
+    assert tracker.finish("FINISHED")
+    assert run_of(config, tracker.run_id).info.status == "FINISHED"
+    assert steps(config, tracker.run_id, "a") == [1]

@@ -14,8 +14,9 @@ from vae_experiments.verbs.ui import UiConfig, ui
 
 SERVE = """
 import sys
+from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.verbs.ui import UiConfig, ui
-ui(UiConfig(port=int(sys.argv[1])))
+ui(UiConfig(port=int(sys.argv[1]), tracking=TrackingConfig(uri="sqlite:///runs.db", experiment="mine")))
 """
 
 
@@ -49,6 +50,8 @@ def test_two_pages_at_once_on_two_ports_both_stopped_by_ctrl_c(tmp_path: Path) -
         assert requests.get(f"http://127.0.0.1:{number}/health", timeout=10).text == "OK"
         page = requests.get(f"http://127.0.0.1:{number}/", timeout=10)
         assert "<html" in page.text
+        found = requests.get(f"http://127.0.0.1:{number}/api/2.0/mlflow/experiments/search?max_results=9", timeout=10)
+        assert "mine" in [each["name"] for each in found.json()["experiments"]]
     for server in servers:
         server.send_signal(signal.SIGINT)
     for server in servers:
@@ -56,7 +59,7 @@ def test_two_pages_at_once_on_two_ports_both_stopped_by_ctrl_c(tmp_path: Path) -
     for number in ports:
         with pytest.raises(requests.ConnectionError):
             requests.get(f"http://127.0.0.1:{number}/health", timeout=10)
-    assert {"mlflow.db"} <= {path.name for path in tmp_path.iterdir()}
+    assert {"runs.db"} <= {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize(

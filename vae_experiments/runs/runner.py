@@ -19,7 +19,7 @@ from vae_experiments.models.likelihoods import Bernoulli
 from vae_experiments.runs.assemble import assemble
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder, RunInfo
-from vae_experiments.tracking.address import without_password
+from vae_experiments.tracking.address import without_password, without_secrets
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.journal import is_tracked
 from vae_experiments.training.checkpoints import BEST, load_checkpoint, load_latest
@@ -207,7 +207,7 @@ def _record_failure(run: TrainingRun, folder: RunFolder) -> None:
     if run.world.is_first:
         with suppress(OSError, RunFailed):
             path = folder.path / "traceback.txt"
-            path.write_text(traceback.format_exc(), encoding="utf-8")
+            path.write_text(without_secrets(traceback.format_exc()), encoding="utf-8")
             run.record.log_artifact(path)
 
 

@@ -1,0 +1,1 @@
+"""Many runs together: parent, identity, resume, report."""

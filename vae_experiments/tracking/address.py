@@ -66,6 +66,16 @@ def shown(uri: str) -> str:
     return _WEB_USER.sub(f"{_HIDDEN}@", uri, count=1)  # a user without a password may be a token
 
 
+def first_line(error: BaseException) -> str:
+    """What `error` says first, without the passwords of the addresses in it."""
+    return without_secrets((str(error) or type(error).__name__).strip().splitlines()[0])
+
+
+def without_secrets(text: str) -> str:
+    """A text without the passwords of the addresses in it."""
+    return re.sub(r"(?<=://)[^\s'\"]*@", f"{_HIDDEN}@", text)
+
+
 def is_hidden(uri: str) -> bool:
     """Whether `uri` lacks the password that it once had."""
     return _scheme(uri) != "sqlite" and (f"{_HIDDEN}@" in uri or f"={_HIDDEN}" in uri)

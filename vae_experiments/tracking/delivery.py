@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
+from vae_experiments.tracking.address import first_line
 from vae_experiments.tracking.journal import Entry, Journal
 from vae_experiments.tracking.names import TRACKING_TAG
 from vae_experiments.tracking.sender import Sender
@@ -90,7 +91,7 @@ class Delivery:
             if wait is None or time.monotonic() - began > _PATIENCE:
                 break
             time.sleep(wait)
-        self._trouble = f"{entry.kind}: {_first_line(failure)}"
+        self._trouble = f"{entry.kind}: {first_line(failure)[:200]}"
         if self._refused(failure):
             _log.warning("MLflow does not take an entry, which is left for later: %s", self._trouble)
             self._journal.pass_over(entry)
@@ -126,7 +127,3 @@ def _target(entry: Entry) -> object:
     if entry.kind == "artifact":
         return entry.data["path"], entry.data["folder"]
     return tuple(entry.data["paths"]) if entry.kind == "image" else entry.end
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0][:200]

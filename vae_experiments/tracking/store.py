@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from vae_experiments.errors import InputError
 from vae_experiments.lock import RunLock, is_held
 from vae_experiments.tracking import set_mlflow_defaults
-from vae_experiments.tracking.address import resolve_uri, shown, sqlite_path
+from vae_experiments.tracking.address import first_line, resolve_uri, shown, sqlite_path
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.journal import JOURNAL, is_tracked, last_status, read_start
 from vae_experiments.tracking.names import FOLDER_TAG, HOST_TAG, text
@@ -280,8 +280,7 @@ def _reason(uri: str, error: Exception) -> str:
         return f"{name}: {held}: stop it, or try later"
     if isinstance(error, ImportError):
         return f"{name}: its driver is not installed ({error}): pip install it, or set tracking.uri"
-    said = (str(error) or type(error).__name__).replace(uri, name).strip().splitlines()[0][:300]
-    return f"{name}: cannot be used for tracking ({said}): set tracking.uri, or use tracking=off"
+    return f"{name}: cannot be used for tracking ({first_line(error)[:300]}): set tracking.uri, or use tracking=off"
 
 
 def _record(run: Run) -> RunRecord:

@@ -149,7 +149,7 @@ class Tracker:
     def _reopen(cls, config: TrackingConfig, folder: Path) -> Self:
         folder = folder.absolute()
         start = read_start(folder)
-        uri = _recorded_uri(config, start)
+        uri = recorded_uri(config, start)
 
         def reopen() -> Store:
             store = Store.open(config, uri)
@@ -298,7 +298,7 @@ class Tracker:
         return str(path.relative_to(self._folder) if path.is_relative_to(self._folder) else path)
 
 
-def _recorded_uri(config: TrackingConfig, start: Entry) -> str:
+def recorded_uri(config: TrackingConfig, start: Entry) -> str:
     """Where a run's store is now.
 
     In this order: tracking.uri, if it is not what the run was started with (the store has moved, or this

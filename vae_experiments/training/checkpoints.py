@@ -14,6 +14,7 @@ import os
 import shlex
 import shutil
 import struct
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def load_latest(folder: Path) -> dict[str, Any] | None:
     """The newest whole checkpoint of a folder; None when it has none.
 
-    Tried in this order: last.ckpt, then previous.ckpt (a crash between two renames, or a damaged
-    last one, leaves only that).
+    Tried in this order: new.ckpt (a crash between two renames left it so), last.ckpt, previous.ckpt.
     """
-    for name in (LAST, PREVIOUS):
+    for name in (NEW, LAST, PREVIOUS):
         if (folder / name).exists():
             try:
                 return load_checkpoint(folder / name)
@@ -106,18 +106,19 @@ def _feed(sha: "hashlib._Hash", value: Any) -> None:
         tensor = value.detach().cpu().contiguous()
         sha.update(f"tensor {tensor.dtype} {tuple(tensor.shape)}".encode())
         sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
-    elif isinstance(value, dict):
+    # Exact types: torch.save takes subclasses (a NumPy float, a defaultdict) that weights_only will not read back.
+    elif type(value) in (dict, OrderedDict):
         sha.update(f"dict {len(value)}".encode())
         for key, item in value.items():
             _feed(sha, key)
             _feed(sha, item)
-    elif isinstance(value, list | tuple):
+    elif type(value) in (list, tuple):
         sha.update(f"list {len(value)}".encode())
         for item in value:
             _feed(sha, item)
-    elif isinstance(value, float):
+    elif type(value) is float:
         sha.update(b"float" + struct.pack("<d", value))
-    elif value is None or isinstance(value, bool | int | str):
+    elif value is None or type(value) in (bool, int, str):
         sha.update(f"{type(value).__name__} {value!r}".encode())
     else:
         raise TypeError(f"a checkpoint cannot carry a {type(value).__name__}")

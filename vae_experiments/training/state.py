@@ -46,7 +46,7 @@ class TrainingState:
         """Plain containers and tensors."""
         return {
             "vae": dict(self.vae.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": _plain(self.optimizer.state_dict()),
             "scheduler": None if self.scheduler is None else _plain(self.scheduler.state_dict()),
             "generator": self.generator.get_state(),
             "global_generators": _global_generators(self.generator.device),
@@ -89,14 +89,18 @@ def _global_generators(device: torch.device) -> dict[str, Tensor]:
 
 
 def _plain(value: Any) -> Any:
-    """Containers as dict, list and tuple, so that a checkpoint can be read without running code."""
+    """The same without subclasses of the plain types, so that a checkpoint can be read without running code."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(item) for item in value)
-    if value is None or isinstance(value, bool | int | float | str | Tensor):
+    for kind in (list, tuple):
+        if isinstance(value, kind):
+            return kind(_plain(item) for item in value)
+    for number in (bool, int, float, str):
+        if isinstance(value, number):
+            return number(value)
+    if value is None or isinstance(value, Tensor):
         return value
-    raise TypeError(f"a scheduler's state holds a {type(value).__name__}, which a checkpoint cannot carry")
+    raise TypeError(f"the optimizer's or its schedule's state holds a {type(value).__name__}")
 
 
 class Stopwatch:

@@ -38,7 +38,7 @@ def findings(config: DoctorConfig) -> list[tuple[str, str]]:
     import psutil
     import torch
 
-    from vae_experiments.tracking.address import resolve_uri
+    from vae_experiments.tracking.address import resolve_uri, shown
     from vae_experiments.training.hardware import choose
 
     def version(package: str) -> str:
@@ -47,7 +47,7 @@ def findings(config: DoctorConfig) -> list[tuple[str, str]]:
     memory, disk = psutil.virtual_memory(), shutil.disk_usage(".")
     packages = ("torch", "hydra-core", "omegaconf", "mlflow", "numpy")
     dot = shutil.which("dot")
-    uri = resolve_uri(config.tracking.uri) if config.tracking.enabled else "off"
+    uri = shown(resolve_uri(config.tracking.uri)) if config.tracking.enabled else "off"
     data = Path(os.environ.get("VAE_DATA", "data"))
     return [
         (

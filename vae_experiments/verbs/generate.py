@@ -12,7 +12,7 @@ from annotated_types import MinLen
 from vae_experiments.config.verb import ref_first, run_verb
 from vae_experiments.errors import InputError
 from vae_experiments.figures.config import FiguresConfig
-from vae_experiments.tracking.address import shown
+from vae_experiments.tracking.address import shown, sqlite_path
 from vae_experiments.tracking.config import TrackingConfig
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 PICTURES = {
     "samples": "prior_samples",
     "manifold": "manifold",
-    "traversals": "traversals",
-    "interpolations": "interpolations",
+    "traversal": "traversals",
+    "interpolation": "interpolations",
     "reconstructions": "reconstructions",
     "classes": "class_images",
     "scatter": "latent_scatter",
 }
-What = Literal["samples", "manifold", "traversals", "interpolations", "reconstructions", "classes", "scatter", "all"]
+What = Literal["samples", "manifold", "traversal", "interpolation", "reconstructions", "classes", "scatter", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +98,17 @@ def _store_of(run: "Reference", config: TrackingConfig) -> "Store | None":
     """
     from vae_experiments.tracking.journal import is_tracked, read_start
     from vae_experiments.tracking.store import Store
-    from vae_experiments.tracking.tracker import _recorded_uri
+    from vae_experiments.tracking.tracker import recorded_uri
 
     if run.run_id is None or not config.enabled:
         return None
-    tracked = run.folder is not None and is_tracked(run.folder)
-    store = Store.open(config, _recorded_uri(config, read_start(run.folder)) if tracked else None)
+    uri = None
+    if run.folder is not None and is_tracked(run.folder):
+        uri = recorded_uri(config, read_start(run.folder))
+        database = sqlite_path(uri)
+        if database is not None and not database.exists():
+            uri = None  # moved together with the run: it is where the others are now
+    store = Store.open(config, uri)
     if store.run(run.run_id) is None:
         raise InputError(
             f"run {run.run_id} is not in {shown(store.uri)} (any more): set tracking.uri to the store "
