@@ -12,3 +12,9 @@ def test_a_failing_job_is_named_and_the_others_run(vae: Vae) -> None:
         assert f"job {job}: architecture.kernel_size" in ended.err
     assert "2 of 3 jobs failed" in ended.err
     assert status_of(Path("sweep/1")) == "FINISHED"
+
+
+def test_flags_may_stand_after_overrides(vae: Vae) -> None:
+    ended = vae("train", *BARE, "trainer.max_epochs=1", "hydra.sweep.dir=sweep", "seed=0,1", "-m")
+    assert ended.status == 0, ended.err
+    assert [status_of(Path(f"sweep/{job}")) for job in (0, 1)] == ["FINISHED", "FINISHED"]

@@ -12,7 +12,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import MissingConfigException
+from hydra.errors import MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -26,6 +26,11 @@ log = logging.getLogger(__name__)
 
 # For commands, and processes, that make no folder and no log of their own.
 NO_FOLDER = ("hydra.run.dir=.", "hydra.output_subdir=null")
+
+FLAGS_WITH_VALUES = (
+    *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
+    "--experimental-rerun",
+)
 
 
 def run_hydra(verb: str, arguments: Sequence[str], task: Callable[[dict[str, Any], str], None]) -> None:
@@ -59,7 +64,7 @@ def run_hydra(verb: str, arguments: Sequence[str], task: Callable[[dict[str, Any
     # Hydra would print its own summary of an exception and exit with 1; ours tell mistakes from failures.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     first = int(os.environ.get("RANK", "0")) == 0  # under torchrun, one process makes folder and log
-    sys.argv = [f"vae {verb}", *arguments, *(() if first else NO_FOLDER)]
+    sys.argv = [f"vae {verb}", *_flags_first(arguments), *(() if first else NO_FOLDER)]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(job)()
     except Exception as error:
@@ -72,6 +77,21 @@ def run_hydra(verb: str, arguments: Sequence[str], task: Callable[[dict[str, Any
         raise RunFailed(f"{len(failures)} of {jobs} jobs failed")
     if failures:
         raise failures[0]
+
+
+def _flags_first(arguments: Sequence[str]) -> list[str]:
+    """The same words with Hydra's flags, and their values, before the overrides: it takes them nowhere else."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("-"):
+            overrides.append(word)
+            continue
+        flags.append(word)
+        if word in FLAGS_WITH_VALUES:
+            flags += [value for value in [next(words, None)] if value is not None]
+    return flags + overrides
 
 
 def to_plain(config: DictConfig) -> dict[str, Any]:
@@ -102,8 +122,20 @@ def _explain(error: Exception, verb: str, arguments: Sequence[str]) -> str:
     key = getattr(root, "full_key", None)
     if key and "is not in struct" in str(root):
         return f"{key}: no such key; {_near(key, verb, arguments)}"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}; work in another folder, or name one with hydra.run.dir=..."
+    if isinstance(error, OverrideParseException):
+        word = error.override
+        if "=" not in word:
+            return f"{word}: should be key=value"
+        key, _, value = word.partition("=")
+        cure = key + "='" + value.replace("'", "\\'") + "'"
+        return f'{word}: Hydra cannot read this value; quote it, once for Hydra and once for the shell: "{cure}"'
+    if "group override must be" in str(error):
+        words = " ".join(word for word in arguments if word.endswith(("=null", "=", "}")))
+        return f"{words}: a group takes the name of one of its choices; see 'vae {verb} --help'"
     text = " ".join(str(error).split()).partition(" See https://hydra.cc")[0]
-    return f"cannot compose {' '.join(arguments)!r}: {text}"
+    return f"cannot compose the config: {text}"
 
 
 def _near(key: str, verb: str, arguments: Sequence[str]) -> str:

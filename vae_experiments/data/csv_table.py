@@ -82,7 +82,7 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Rows]:
             yield pixels, numbers
             done += len(pixels)
     except (ArrowException, _ObjectionError, OSError, EOFError, zlib.error):
-        log.info("%s: not all plain whole numbers: reading it row by row, which takes longer", path)
+        log.debug("%s: not all plain whole numbers: reading it row by row", path)
         for pixels, numbers in _plain_rows(path, columns, done):
             yield pixels, numbers
             done += len(pixels)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, Lt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,4 +26,4 @@ class FiguresConfig:
     epoch_manifold_size: Annotated[int, Ge(0), Le(100)] = 20
     max_points: Annotated[int, Ge(1)] = 10_000
     max_traversals: Annotated[int, Ge(1), Le(100)] = 10
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Annotated[int, Ge(0), Lt(2**63)] = 0

@@ -66,7 +66,7 @@ def _panel(axes: Axes, history: Sequence[Mapping[str, float]], key: str, unit: s
     axes.set_title(PANELS[key], loc="left")
     axes.set_xlabel("epoch")
     axes.set_ylabel(unit)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -37,7 +37,7 @@ class RunConfig:
     figures: FiguresConfig
     tracking: TrackingConfig
     scheduler: Annotated[Callable[..., LRScheduler], Later("optimizer")] | None = None
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Annotated[int, Ge(0), Lt(2**63)] = 0
     name: str | None = None
 
     @classmethod

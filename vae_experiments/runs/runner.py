@@ -185,7 +185,7 @@ def _tags(run: TrainingRun, config: RunConfig) -> dict[str, str]:
         "signature": run.identity["signature"],
     }
     if isinstance(config.likelihood, Bernoulli) and run.data.binarization == "none":
-        tags["bound"] = "grey images under a Bernoulli likelihood: a loss, not a log-likelihood"
+        tags["bound"] = "images that are not black and white under a Bernoulli likelihood: a loss, not a log-likelihood"
         log.info("note: %s; dataset.binarization=dynamic makes it one", tags["bound"])
     return tags
 

@@ -100,4 +100,5 @@ def _deliver(folder: "RunFolder", tracking: TrackingConfig) -> None:
 
     if tracking.enabled and is_tracked(folder.path):
         with RunLock(folder.path):
-            Tracker.deliver(tracking, folder=folder.path, status="FINISHED")
+            if Tracker.deliver(tracking, folder=folder.path, status="FINISHED"):
+                log.info("its record in MLflow is complete")

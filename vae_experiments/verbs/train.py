@@ -36,8 +36,9 @@ def say_where(run: "TrainingRun") -> None:
     if run.state.best_epoch > 0:
         figures = (run.trainer.monitor, run.state.best_value, run.state.best_epoch, run.state.epoch)
         log.info("best %s %.4f at epoch %d of %d", *figures)
-    log.info("figures      %s", folder / "figures")
-    log.info("checkpoints  %s", folder / "checkpoints")
+    for name in ("figures", "checkpoints"):
+        if (run.folder / name).is_dir():
+            log.info("%-12s %s", name, folder / name)
     log.info("next:  vae ui")
     log.info("       vae generate %s what=samples", shlex.quote(str(folder)))
     log.info("       vae train architecture.latent_dim=8")
