@@ -10,8 +10,9 @@ def _panels(figure):
 
 
 def test_every_part_has_a_panel_with_its_unit(history):
+    # Whatever the loss is in, its parts are recorded in nats.
     panels = _panels(loss_curves(history, unit="mean per pixel"))
-    assert [axes.get_ylabel() for axes in panels.values()] == ["mean per pixel"] * 3 + ["nats per image"]
+    assert [axes.get_ylabel() for axes in panels.values()] == ["mean per pixel", *["nats per image"] * 3]
     assert {axes.get_xlabel() for axes in panels.values()} == {"epoch"}
     assert list(panels) == ["Loss", "Reconstruction", "KL divergence", "ELBO (higher is better)"]
 

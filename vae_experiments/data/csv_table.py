@@ -58,8 +58,10 @@ def read_columns(path: Path, label_column: str | None) -> Columns:
             raise InputError(f"{path}: line 1: column {name!r} occurs {times} times")
     label = names.index(label_column) if label_column in names else None
     pixels = [index for index in range(len(names)) if index != label]
+    if len(names) == 1 and re.search(r"[;\t|]", names[0]):
+        raise InputError(f"{path}: line 1: one column only, {names[0][:40]!r}; put commas between the fields")
     if not pixels:
-        raise InputError(f"{path}: line 1: no pixel columns beside {label_column!r}; commas between fields?")
+        raise InputError(f"{path}: line 1: no pixel columns beside {label_column!r}")
     if len({_pattern(names[index]) for index in pixels}) == 1:
         pixels.sort(key=lambda index: [int(number) for number in re.findall(r"\d+", names[index])])
     return Columns(names, label, pixels)

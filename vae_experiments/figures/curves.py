@@ -31,7 +31,7 @@ def loss_curves(history: Sequence[Mapping[str, float]], unit: str = NATS) -> Fig
     Args:
         history: one mapping per epoch: "epoch", and any of "train/..." and "val/..." of loss,
             reconstruction, kl and elbo. What is missing or not finite leaves a gap.
-        unit: of loss, reconstruction and KL; the bound is always in nats per image.
+        unit: of the loss; its parts and the bound are always in nats per image.
 
     Raises:
         ValueError: nothing in `history` can be drawn.
@@ -44,7 +44,7 @@ def loss_curves(history: Sequence[Mapping[str, float]], unit: str = NATS) -> Fig
     figure = Figure(figsize=(3.2 * columns, 2.3 * rows + 0.35), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, key in zip(grid, panels, strict=False):
-        _panel(axes, history, key, NATS if key == "elbo" else unit)
+        _panel(axes, history, key, unit if key == "loss" else NATS)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     handles, labels = grid[0].get_legend_handles_labels()

@@ -54,7 +54,7 @@ def draw_gallery(
         history: one mapping of metrics per epoch, see `loss_curves`.
         config: what to draw.
         folder: made if it is not there.
-        unit: of the loss and its parts.
+        unit: of the loss.
     """
     folder.mkdir(parents=True, exist_ok=True)
     subject = Subject(vae, data, config)

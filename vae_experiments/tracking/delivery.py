@@ -71,7 +71,9 @@ class Delivery:
             for entry in self._journal.left:
                 self._doubt = max(self._doubt, entry.end)
                 self._try(entry)
-        return self._trouble if self._journal.pending or self._journal.left else ""
+        if self._journal.pending:
+            return "it does not answer"
+        return self._trouble if self._journal.left else ""
 
     def _try(self, entry: Entry) -> bool:
         """Sends one entry; False when the store is away."""

@@ -204,7 +204,7 @@ def test_the_second_file_is_named_when_it_is_the_bad_one() -> None:
         ("id,label,p0,p1,p2,p3\n7,1,0,0,0,0\n", "line 1: 5 pixel columns do not make .* is 'id' a pixel"),
         ("Label,p0,p1,p2,p3\n7,1,0,0,0\n", "line 1: 5 pixel columns .* 'Label' .*dataset.label_column"),
         ("label\n1\n", "line 1: no pixel columns beside 'label'"),
-        ("label;p0;p1\n1;2;3\n", "row 1, column 'label;p0;p1': '1;2;3' is not a whole number"),
+        ("label;pixel0\n1;2\n", "line 1: one column only"),
     ],
 )
 def test_a_file_that_is_no_table_of_images_is_named(text: str, fault: str) -> None:
