@@ -19,7 +19,31 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from vae_experiments.training.hooks import Checkpoint
 from vae_experiments.training.run import Hook
+
+
+def kill_once():
+    if not Path("stopped").exists():
+        Path("stopped").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(kw_only=True)
+class KilledAfterSaving(Checkpoint):
+    """Dies between the checkpoint of an epoch and the record of its metrics."""
+
+    def on_epoch_end(self, run):
+        super().on_epoch_end(run)
+        kill_once()
+
+
+@dataclass(kw_only=True)
+class KilledAtTheEnd(Hook):
+    """Dies when training is over and the pictures are not yet drawn."""
+
+    def on_end(self, run):
+        kill_once()
 
 
 @dataclass(kw_only=True)
@@ -78,6 +102,25 @@ def test_mlflow_has_every_epoch_once_after_a_kill(undisturbed: Path) -> None:
     assert [m.value for m in client.get_metric_history(run.info.run_id, "val/elbo")] == [
         r["val/elbo"] for r in expected
     ]
+
+
+@pytest.mark.parametrize(
+    "moment", ["hooks.checkpoint._target_=stopping.KilledAfterSaving", "+hooks.die={_target_: stopping.KilledAtTheEnd}"]
+)
+def test_no_epoch_is_lost_between_checkpoint_record_and_end(undisturbed: Path, moment: str) -> None:
+    Path("stopping.py").write_text(STOP_AT)
+    reference = "+hooks.reference={_target_: vae_experiments.training.reference_curve.ReferenceCurve, name: seed,"
+    reference += " train: [0.3, 0.2], val: [0.3, 0.2]}"
+    killed = run_process("train", *TINY, "hooks.gallery=null", "hooks.models=null", reference, moment)
+    assert killed.status == -signal.SIGKILL
+    resumed = run_process("resume", "trust=[stopping]")
+    assert resumed.status == 0, resumed.err
+    assert digest(weights(only_folder())) == digest(weights(undisturbed))
+    client = MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db")
+    (run,) = client.search_runs(["1"])
+    assert run.info.status == "FINISHED"
+    for name in ("val/elbo", "seed/val_loss"):
+        assert [m.step for m in client.get_metric_history(run.info.run_id, name)] == [1, 2]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

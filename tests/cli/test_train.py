@@ -148,15 +148,15 @@ def test_choices_combine(vae: Vae, keys: list[str]) -> None:
 
 
 def test_early_stopping_and_its_resume(vae: Vae) -> None:
-    keys = [
-        "optimizer.lr=1e-9",
-        "scheduler=constant",
-        "trainer.max_epochs=50",
-        "hooks.early_stopping.patience=2",
-        "trainer.monitor=val/kl",
-    ]
+    keys = ["optimizer.lr=1e-9", "scheduler=constant", "trainer.max_epochs=50"]
+    keys += ["hooks.early_stopping.patience=2", "trainer.monitor=val/kl"]
     assert vae("train", *BARE, *keys, "hydra.run.dir=out").status == 0
-    assert len(results(Path("out"))) < 50
+    epochs = len(results(Path("out")))
+    assert epochs < 50
+    info = Path("out/run.json")
+    info.write_text(info.read_text().replace("FINISHED", "KILLED"))  # as if it had been, right at its end
+    assert vae("resume", "out").status == 0
+    assert len(results(Path("out"))) == epochs
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(vae: Vae) -> None:
