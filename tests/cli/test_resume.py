@@ -135,6 +135,19 @@ def test_a_signal_leaves_a_checkpoint_and_an_honest_status(undisturbed: Path, si
     assert digest(weights(folder)) == digest(weights(undisturbed))
 
 
+def test_two_processes_resume_in_the_middle_of_an_epoch() -> None:
+    whole = run_process("train", *BARE, torchrun=2)
+    assert whole.status == 0, whole.err
+    expected = only_folder()
+    run_process("train", *BARE, *stop_at(2, signal.SIGTERM), "hydra.run.dir=halted", torchrun=2)
+    assert status_of(Path("halted")) == "KILLED"
+    resumed = run_process("resume", "halted", "trust=[stopping]", torchrun=2)
+    assert resumed.status == 0, resumed.err
+    assert "continuing after epoch 0, step 2" in resumed.err
+    assert digest(weights(Path("halted"))) == digest(weights(expected))
+    assert results(Path("halted")) == results(expected)
+
+
 def test_a_truncated_checkpoint_falls_back_to_the_one_before(undisturbed: Path) -> None:
     run_process("train", *BARE, *stop_at(6, signal.SIGKILL))
     last = only_folder() / "checkpoints" / "last.ckpt"

@@ -100,8 +100,10 @@ def train_step(run: TrainingRun, module: nn.Module, rows: NDArray[np.int64]) -> 
     if run.trainer.scheduler_interval == "step":
         advance_scheduler(run)
 
-    # Moved before it is made double, which not every accelerator knows.
-    state.sums += torch.stack([*(term.detach().sum() for term in terms), grad_norm]).cpu().double()
+    # Moved before they are made double, which not every accelerator knows. Summed over the processes here and
+    # not at the epoch's end: a checkpoint in between is written by one of them and must hold the whole.
+    sums = torch.stack([term.detach().sum() for term in terms]).cpu().double()
+    state.sums += torch.stack([*run.world.sum(sums), grad_norm.cpu().double()])
     state.images += len(rows)
 
 
@@ -119,9 +121,8 @@ def draw(run: TrainingRun, rows: NDArray[np.int64]) -> Batch:
 def end_epoch(run: TrainingRun, validation: Metrics) -> None:
     """Turns the epoch's sums into metrics, keeps the best value, and closes the epoch."""
     state, trainer = run.state, run.trainer
-    # The gradient is the same on every process; the terms are each process's share.
     grad_norm = state.sums[3].item() / state.batch
-    loss, reconstruction, kl = (run.world.sum(state.sums)[:3] / state.images).tolist()
+    loss, reconstruction, kl = (state.sums[:3] / state.images).tolist()
     metrics = {
         "train/loss": loss,
         "train/reconstruction": reconstruction,
