@@ -16,7 +16,8 @@ from vae_experiments.errors import InputError, Interrupted, RunFailed
 # Verb: (module with the function of the same name, what --help says of it).
 VERBS = {
     "train": "train one model, or with -m a sweep of them",
-    "resume": "continue an interrupted run (default: the latest unfinished one)",
+    "resume": "continue an interrupted run or sweep (default: the latest unfinished one)",
+    "compare": "a sweep's or several runs' table and plots",
     "generate": "samples, manifold, traversals, interpolations, reconstructions of a trained model",
     "encode": "latents of a dataset, to Parquet or CSV",
     "ui": "the MLflow UI on the store that the runs are in",
@@ -34,10 +35,12 @@ Begin with:
   vae train                                   MNIST, two latent dimensions, a few minutes
   vae train experiment=smoke                  5,000 bundled digits, seconds, no network
   vae train architecture.latent_dim=8 objective.kl_weight=2 name=wide
+  vae train -m architecture.latent_dim=2,4,8 objective.kl_weight=1,4
+                                              six models, side by side, compared
   vae ui                                      look at the runs
 
-A run is named by REF: latest, best, an MLflow run id or the start of one, a run's name,
-a run's folder, or models:/name@alias.
+A run, or a sweep, is named by REF: latest, best, an MLflow run id or the start of one, its name,
+its folder, or models:/name@alias.
 
 Exit status: 0 done, 1 a run failed, 2 bad input, 130 or 143 stopped by Ctrl-C or SIGTERM.
 """

@@ -12,7 +12,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -67,7 +67,7 @@ def run_hydra(verb: str, arguments: Sequence[str], task: Callable[[dict[str, Any
     sys.argv = [f"vae {verb}", *_flags_first(arguments), *(() if first else NO_FOLDER)]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(job)()
-    except Exception as error:
+    except (HydraException, OmegaConfBaseException, OSError) as error:
         if jobs:
             raise
         raise InputError(_explain(error, verb, arguments)) from error

@@ -25,11 +25,17 @@ Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What run.json holds."""
+    """What run.json holds.
+
+    Args:
+        signature: "" for a run that failed before it could be put together, and for a sweep.
+        reason: why it FAILED, in one line.
+    """
 
     name: str
     signature: str
     status: Status
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,9 @@ class RunFolder:
         return self.path / "figures"
 
     @property
-    def exists(self) -> bool:
-        return (self.path / "run.json").is_file()
+    def begun(self) -> bool:
+        """Whether training was begun here: False for a folder that holds no more than a planned config."""
+        return (self.path / "run.json").is_file() and bool(self.info().signature)
 
     def write_config(self, config: dict[str, Any]) -> None:
         self._write("config.yaml", yaml.safe_dump(config, sort_keys=False))
@@ -74,8 +81,14 @@ class RunFolder:
             raise InputError(f"{self.path}: is not a run's folder (run.json is missing or damaged)") from error
         return replace(info, status="KILLED") if info.status == "RUNNING" and not is_held(self.path) else info
 
-    def set_status(self, status: Status) -> None:
-        self.write_info(replace(self.info(), status=status))
+    def set_status(self, status: Status, reason: str = "") -> None:
+        self.write_info(replace(self.info(), status=status, reason=reason))
+
+    def record_failure(self, reason: str) -> None:
+        """Notes that the run failed, also where it had not got as far as its run.json."""
+        known = (self.path / "run.json").is_file()
+        info = self.info() if known else RunInfo(self.path.name, "", "FAILED")
+        self.write_info(replace(info, status="FAILED", reason=reason))
 
     def refuse_if_used(self) -> None:
         """Raises InputError when the folder already holds a run: two runs must never mix."""
@@ -91,12 +104,13 @@ class RunFolder:
 
 
 def unfinished_folders(*roots: Path) -> list[RunFolder]:
-    """Runs under `roots` that stopped before their end and that no process holds, newest first.
+    """Runs and sweeps in `roots` that stopped before their end and that no process holds, newest first.
 
-    Those that were killed come before those that failed, which may well fail again.
+    Those that were killed come before those that failed, which may well fail again. The jobs of a sweep are
+    its own affair.
     """
     found: list[tuple[bool, float, RunFolder]] = []
-    for path in (path for root in roots for pattern in ("*/run.json", "*/*/run.json") for path in root.glob(pattern)):
+    for path in (path for root in roots for path in root.glob("*/run.json")):
         folder = RunFolder(path.parent)
         with suppress(InputError, OSError):  # another command may be at work on it
             status = folder.info().status

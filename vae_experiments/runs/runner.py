@@ -24,7 +24,7 @@ from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.journal import is_tracked
 from vae_experiments.training.checkpoints import BEST, load_checkpoint, load_latest
 from vae_experiments.training.loop import fit
-from vae_experiments.training.run import TrainingRun
+from vae_experiments.training.run import Hook, TrainingRun
 from vae_experiments.training.world import join_world, leave_world
 
 log = logging.getLogger(__name__)
@@ -42,38 +42,48 @@ def start(config: dict[str, Any], path: Path) -> TrainingRun:
         RunFailed: it was started and failed; status FAILED, traceback on record.
         Interrupted: a signal; status KILLED, checkpoint written.
     """
-    typed, folder = RunConfig.of(config), RunFolder(path)
-    return _train(typed, without_password(config), folder, typed.tracking, resumed=False, force=False)
+    typed = RunConfig.of(config)
+    return _train(typed, without_password(config), RunFolder(path), typed.tracking, planned=False, force=False)
 
 
-def resume(
+def advance(
     path: Path,
     *,
     trusted: Sequence[str] | None = None,
     force: bool = False,
     tracking: TrackingConfig | None = None,
+    watchers: Sequence[Hook] = (),
 ) -> TrainingRun:
-    """Continues the run in the folder `path` from its newest whole checkpoint, in the same MLflow run.
+    """Takes the run in the folder `path` to its end: from the beginning if its config is only planned there,
+    else from its newest whole checkpoint, in the same MLflow run.
 
     Args:
-        path: a run's folder.
+        path: a folder with a config.yaml.
         trusted: packages whose classes its config may name.
         force: also when config, data, code or arithmetic are not those it was started with.
         tracking: the store where it is now; None where it was.
+        watchers: hooks beside those that the config lists.
 
     Raises:
-        InputError: there is nothing here that can be continued.
+        InputError: there is nothing here that can be trained.
         RunFailed: as `start`.
         Interrupted: as `start`.
     """
     folder = RunFolder(path)
     config = folder.config()
     typed = RunConfig.of(config, trusted)
-    return _train(typed, config, folder, tracking or typed.tracking, resumed=True, force=force)
+    return _train(typed, config, folder, tracking or typed.tracking, planned=True, force=force, watchers=watchers)
 
 
 def _train(
-    config: RunConfig, plain: dict[str, Any], folder: RunFolder, tracking: TrackingConfig, *, resumed: bool, force: bool
+    config: RunConfig,
+    plain: dict[str, Any],
+    folder: RunFolder,
+    tracking: TrackingConfig,
+    *,
+    planned: bool,
+    force: bool,
+    watchers: Sequence[Hook] = (),
 ) -> TrainingRun:
     with ExitStack() as stack:
         world = join_world()
@@ -82,14 +92,16 @@ def _train(
             folder.path.mkdir(parents=True, exist_ok=True)
             stack.enter_context(RunLock(folder.path))
             stack.enter_context(log_to_file(folder.path / "run.log"))
-            if not resumed:
+            if not planned:
                 folder.refuse_if_used()
                 _check_store(tracking)
+        resumed = world.from_first(world.is_first and folder.begun)
         run = assemble(config, plain, folder, world)
         if resumed:
             _restore(run, folder, force=force)
         if world.is_first:
-            if not resumed:
+            run.hooks = [*run.hooks, *watchers]
+            if not planned:
                 folder.write_config(plain)
             folder.write_info(RunInfo(run.name, run.identity["signature"], "RUNNING"))
         stack.enter_context(_signals(run))
@@ -134,10 +146,11 @@ def _restore(run: TrainingRun, folder: RunFolder, *, force: bool) -> None:
 def _see_through(run: TrainingRun, config: RunConfig, folder: RunFolder, tracking: TrackingConfig) -> None:
     """Records, trains, finishes, and leaves an honest status however that ends."""
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
+    reason = ""
     with ExitStack() as closing:  # each of these, even when one before it fails
         if run.world.is_first:
             # Last of all the folder's own status: killed just before, the run is unfinished and can be resumed.
-            closing.callback(lambda: folder.set_status(status))
+            closing.callback(lambda: folder.set_status(status, reason))
             closing.callback(lambda: run.record.finish(status))
         for hook in run.hooks:
             closing.callback(hook.on_close, run)
@@ -153,10 +166,12 @@ def _see_through(run: TrainingRun, config: RunConfig, folder: RunFolder, trackin
             if run.world.is_first:
                 log.warning("stopped by a signal; continue with: vae resume %s", shlex.quote(str(folder.path)))
             raise
-        except (InputError, RunFailed):
+        except (InputError, RunFailed) as error:
+            reason = str(error)
             _record_failure(run, folder)
             raise
         except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
             _record_failure(run, folder)
             log.exception("run failed")
             raise RunFailed(f"{type(error).__name__}: {error}; the traceback is in {folder.path}/run.log") from error
@@ -170,7 +185,8 @@ def _start_record(run: TrainingRun, config: RunConfig, folder: RunFolder, tracki
     if is_tracked(folder.path):
         tracker = Tracker.resume(tracking, folder=folder.path)
     else:  # new, or killed before its record began
-        tracker = Tracker.start(tracking, run_name=run.name, folder=folder.path, tags=_tags(run, config))
+        tracker = Tracker.start(tracking, run_name=run.name, folder=folder.path, tags={})
+    tracker.set_tags(_tags(run, config))
     tracker.log_config(run.identity["config"], folder.path / "config.yaml")
     tracker.log_dataset(run.data)
     run.record = tracker
@@ -213,14 +229,18 @@ def _record_failure(run: TrainingRun, folder: RunFolder) -> None:
 
 @contextmanager
 def _signals(run: TrainingRun) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask the loop to save and leave; a second one does not wait for it."""
+    """Ctrl-C and SIGTERM ask the loop to save and leave; a second one does not wait for it.
+
+    A signal that is ignored stays so: whoever started this process means it for others.
+    """
 
     def ask(signum: int, frame: FrameType | None) -> None:
         if run.signum:
             raise Interrupted(signum)
         run.signum = signum
 
-    before = {signum: signal.signal(signum, ask) for signum in (signal.SIGINT, signal.SIGTERM)}
+    asked = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN]
+    before = {signum: signal.signal(signum, ask) for signum in asked}
     try:
         yield
     finally:

@@ -8,6 +8,8 @@ FOLDER_TAG = "vae.folder"  # the run's folder, absolute
 HOST_TAG = "vae.host"
 PID_TAG = "vae.pid"
 TRACKING_TAG = "vae.tracking"  # "delayed" once something had to wait for the store
+KIND_TAG = "vae.kind"  # "run", or "sweep" for the parent of runs
+KEY_TAG = "vae.key"  # known to the run's folder before the run has an id
 DIGEST_TAG = "vae.digest"  # of a logged model's weights
 
 MAX_KEY = 250
@@ -28,6 +30,11 @@ def key(name: str) -> str:
     clean = re.sub(r"[^/\w.\- :]", "_", text(name, MAX_KEY)).strip()
     clean = posixpath.normpath(clean).lstrip("/")
     return "_" if clean in ("", ".") or clean.startswith("..") else clean
+
+
+def clean_tags(tags: Mapping[str, object]) -> dict[str, str]:
+    """Tags as every store takes them."""
+    return {key(name): text(value, MAX_TAG) for name, value in tags.items()}
 
 
 def image_key(name: str) -> str:

@@ -28,7 +28,7 @@ from vae_experiments.tracking.names import FOLDER_TAG, HOST_TAG, text
 
 
 class StoreUnreachableError(InputError):
-    """No server answers: it may do so later."""
+    """No server answers, or the database is gone: it may be there later."""
 
 
 _log = logging.getLogger(__name__)
@@ -72,13 +72,18 @@ class Store:
         self.experiment = experiment
 
     @classmethod
-    def open(cls, config: TrackingConfig, uri: str | None = None) -> "Store":
+    def open(cls, config: TrackingConfig, uri: str | None = None, *, existing: bool = False) -> "Store":
         """Opens the store that `config` names (or `uri`), creating a database that is not there yet.
 
         What dead processes left RUNNING in it is put right on the way.
 
+        Args:
+            config: names the store and the experiment.
+            uri: of the store, instead.
+            existing: a database that is not there is away for the moment, and must not be made anew.
+
         Raises:
-            StoreUnreachableError: no server answers.
+            StoreUnreachableError: no server answers, or an existing database is not where it was.
             InputError: it cannot be used, and why.
         """
         set_mlflow_defaults()
@@ -86,7 +91,7 @@ class Store:
         scheme = uri.split(":", 1)[0].split("+", 1)[0]
         with _one_line(uri):
             if scheme == "sqlite":
-                client = _open_sqlite(uri)
+                client = _open_sqlite(uri, existing=existing)
             else:
                 if scheme in ("http", "https"):
                     _check_server(uri)
@@ -163,6 +168,17 @@ class Store:
             raise InputError(_reason(self.uri, error)) from error
         return _record(run) if run.info.lifecycle_stage == "active" else None
 
+    def run_with_tag(self, tag: str, value: str) -> RunRecord | None:
+        """The run, of any experiment, whose `tag` has a value that no other run's has."""
+        found = self.runs(f"tags.`{tag}` = '{value}'", limit=1, everywhere=True)
+        return found[0] if found else None
+
+    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """Every (step, value) of one run's metric, in order; of a step logged twice, the later value."""
+        with _one_line(self.uri):
+            found = self.client.get_metric_history(run_id, metric)
+        return sorted({each.step: each.value for each in sorted(found, key=lambda each: each.timestamp)}.items())
+
     def run_of_model(self, name: str, alias_or_version: str) -> RunRecord | None:
         """The run behind a registered model's alias or version."""
         try:
@@ -226,9 +242,13 @@ def _ending(run: RunRecord, folder: Path) -> tuple[str, int]:
     return status if status in ("FINISHED", "FAILED") else "KILLED", int(end * 1000)
 
 
-def _open_sqlite(uri: str) -> MlflowClient:
+def _open_sqlite(uri: str, *, existing: bool) -> MlflowClient:
     path = sqlite_path(uri)
     assert path is not None
+    if existing and not path.is_file():
+        raise StoreUnreachableError(
+            f"{shown(uri)}: the database is not there (any more): restore it, or set tracking.uri"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes that create the tables at the same time can leave the database broken for good.
     with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):

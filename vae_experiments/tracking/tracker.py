@@ -2,14 +2,9 @@
 
 import json
 import logging
-import os
 import shlex
-import socket
-import sys
-import time
 import uuid
 from collections.abc import Mapping
-from getpass import getuser
 from pathlib import Path
 from typing import Self
 
@@ -21,13 +16,15 @@ from PIL import Image
 from vae_experiments.data.prepare import ImageData
 from vae_experiments.errors import InputError, RunFailed
 from vae_experiments.models.vae import VAE
-from vae_experiments.tracking import environment, names
+from vae_experiments.tracking import names
 from vae_experiments.tracking.address import is_hidden, resolve_uri, shown, without_password
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.dataset import describe
 from vae_experiments.tracking.delivery import Delivery
-from vae_experiments.tracking.journal import Ending, Entry, Journal, Kind, is_tracked, last_status, read_start, writing
+from vae_experiments.tracking.environment import capture
+from vae_experiments.tracking.journal import Ending, Entry, Journal, Kind, last_status, read_start, writing
 from vae_experiments.tracking.models import halves, save_model, weights_digest
+from vae_experiments.tracking.registration import now, process_tags, register
 from vae_experiments.tracking.store import Store, StoreUnreachableError
 
 _log = logging.getLogger(__name__)
@@ -78,41 +75,10 @@ class Tracker:
             RunFailed: `folder` cannot be written.
         """
         folder = folder.absolute()
-        with writing(folder / "environment"):
-            folder.mkdir(parents=True, exist_ok=True)
-        if is_tracked(folder):
-            raise InputError(f"{folder}: already belongs to a run: `vae resume` it, or choose another folder")
         store = Store.open(config)
-        experiment_id = store.experiment_id()
-        with writing(folder / "environment"):
-            code = environment.capture(folder / "environment")
-        own = _process_tags(folder) | {
-            "mlflow.user": _user(),
-            "mlflow.source.name": Path(sys.argv[0]).name,
-            "mlflow.source.type": "LOCAL",
-        }
-        if code.commit:
-            own["mlflow.source.git.commit"] = code.commit
-        if parent_run_id:
-            own["mlflow.parentRunId"] = parent_run_id
-        run_id = store.create_run(
-            experiment_id,
-            names.text(run_name.strip() or folder.name, names.MAX_RUN_NAME),
-            _clean_tags(own | dict(tags)),
-        )
-        journal = Journal(folder)
-        start = journal.append(
-            "start",
-            _now(),
-            run_id=run_id,
-            experiment_id=experiment_id,
-            uri=shown(store.uri),
-            configured=shown(config.uri) if config.uri else None,
-        )
-        journal.sent(start)
+        journal = register(store, config, run_name=run_name, folder=folder, tags=tags, parent_run_id=parent_run_id)
         tracker = cls(folder, journal, Delivery(journal, folder, lambda: store, store=store), store.uri)
-        for path in sorted((folder / "environment").iterdir()):
-            tracker.log_artifact(path, "environment")
+        tracker._log_environment()
         return tracker
 
     @classmethod
@@ -125,9 +91,11 @@ class Tracker:
             InputError: `folder` is no run's, or its store can never be used or has no such run.
             RunFailed: `folder` cannot be written.
         """
-        tracker = cls._reopen(config, folder)
+        tracker = cls.reopen(config, folder)
         tracker._write("status", status="RUNNING")
-        tracker.set_tags(_process_tags(tracker._folder))
+        tracker.set_tags(process_tags(tracker._folder))
+        if not any(entry.data.get("folder") == "environment" for entry in tracker._journal.entries):
+            tracker._log_environment()  # it was registered only
         return tracker
 
     @classmethod
@@ -142,17 +110,22 @@ class Tracker:
         Raises:
             InputError: as `resume`.
         """
-        tracker = cls._reopen(config, folder)
+        tracker = cls.reopen(config, folder)
         return tracker._deliver() if last_status(folder) == status else tracker.finish(status)
 
     @classmethod
-    def _reopen(cls, config: TrackingConfig, folder: Path) -> Self:
+    def reopen(cls, config: TrackingConfig, folder: Path) -> Self:
+        """The record of the run in `folder`, to add to it; how the run stands is left as it is.
+
+        Raises:
+            InputError: as `resume`.
+        """
         folder = folder.absolute()
         start = read_start(folder)
         uri = recorded_uri(config, start)
 
         def reopen() -> Store:
-            store = Store.open(config, uri)
+            store = Store.open(config, uri, existing=True)
             if store.run(start.data["run_id"]) is None:
                 raise InputError(
                     f"{folder}: its MLflow run {start.data['run_id']} is not in {shown(uri)} (any more): "
@@ -166,6 +139,15 @@ class Tracker:
             store = None
         journal = Journal(folder)
         return cls(folder, journal, Delivery(journal, folder, reopen, store=store), uri)
+
+    def _log_environment(self) -> None:
+        environment = self._folder / "environment"
+        with writing(environment):
+            code = capture(environment)
+        if code.commit:
+            self.set_tags({"mlflow.source.git.commit": code.commit})
+        for path in sorted(environment.iterdir()):
+            self.log_artifact(path, "environment")
 
     def log_config(self, config: Mapping[str, object], path: Path) -> None:
         """Logs a composed config: every value as a parameter with a dotted key, without the store's password.
@@ -202,7 +184,7 @@ class Tracker:
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Sets tags; a later value replaces an earlier one."""
-        self._write("tags", tags=_clean_tags(tags))
+        self._write("tags", tags=names.clean_tags(tags))
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Logs a file, or a folder with what is in it, below `folder` of the run's artifacts.
@@ -217,7 +199,7 @@ class Tracker:
         name = self._images.get((key, step))
         if name is None:  # the same picture logged again takes the place of the first
             unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{self.run_id}/{key}/{step}")
-            name = f"{key.replace('/', '~')}+step+{step}+timestamp+{_now()}+{unique}"
+            name = f"{key.replace('/', '~')}+step+{step}+timestamp+{now()}+{unique}"
         paths = [f"images/{name}.png", f"images/{name}+compressed.webp"]  # names that MLflow's browser reads
         picture = Image.fromarray(image)
         with writing(self._folder / "images"):
@@ -273,7 +255,7 @@ class Tracker:
         return not trouble
 
     def _write(self, kind: Kind, **data: object) -> None:
-        self._remember(self._journal.append(kind, _now(), **data))
+        self._remember(self._journal.append(kind, now(), **data))
         self._delivery.send()
 
     def _remember(self, entry: Entry) -> None:
@@ -310,22 +292,3 @@ def recorded_uri(config: TrackingConfig, start: Entry) -> str:
         if moved or (is_hidden(recorded) and not is_hidden(config.uri)):
             return resolve_uri(config.uri)
     return resolve_uri(recorded) if is_hidden(recorded) else recorded
-
-
-def _process_tags(folder: Path) -> dict[str, object]:
-    return {names.FOLDER_TAG: folder, names.HOST_TAG: socket.gethostname(), names.PID_TAG: os.getpid()}
-
-
-def _clean_tags(tags: Mapping[str, object]) -> dict[str, str]:
-    return {names.key(name): names.text(value, names.MAX_TAG) for name, value in tags.items()}
-
-
-def _user() -> str:
-    try:
-        return getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        return str(os.getuid())
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

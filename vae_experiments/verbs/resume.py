@@ -1,4 +1,4 @@
-"""vae resume: continue an interrupted run."""
+"""vae resume: continue an interrupted run or sweep."""
 
 import logging
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from vae_experiments.tracking.config import TrackingConfig
 
 if TYPE_CHECKING:
     from vae_experiments.runs.folder import RunFolder
+    from vae_experiments.sweeps.folder import SweepFolder
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +22,8 @@ class ResumeConfig:
     """The keys of conf/resume.yaml.
 
     Args:
-        run: REF of the run; None for the latest unfinished one under outputs/ and multirun/, where those
-            that were killed come before those that failed.
+        run: REF of the run or sweep; None for the latest unfinished one under outputs/ and multirun/, where
+            those that were killed come before those that failed.
         trust: packages, besides this one and torch.optim, whose classes the stored config may name.
         force: continue even though config, data or code have changed.
         tracking: the store to find the run in. What is given of it here is where the run is recorded from
@@ -43,26 +44,46 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def resume(config: ResumeConfig, given: Sequence[str] = ()) -> None:
-    """Continues a run to its end, in its own folder and MLflow run.
+    """Continues a run, or the jobs of a sweep, to the end, in their own folders and MLflow runs.
 
     Args:
         config: the verb's.
         given: keys of `config.tracking` that were asked for, and win over the run's own.
     """
+    from vae_experiments.sweeps.folder import SweepFolder
+
+    path = _find(config.run, config.tracking)
+    if SweepFolder(path).exists:
+        _resume_sweep(SweepFolder(path), config, given)
+    else:
+        _resume_run(path, config, given)
+
+
+def _resume_run(path: Path, config: ResumeConfig, given: Sequence[str]) -> None:
     from vae_experiments.config.construct import TRUSTED
     from vae_experiments.runs.folder import RunFolder
-    from vae_experiments.runs.runner import resume as resume_run
+    from vae_experiments.runs.runner import advance
     from vae_experiments.verbs.train import say_where
 
-    folder = RunFolder(_find(config.run, config.tracking))
-    tracking = _tracking(folder, config.tracking, given)
-    if folder.info().status == "FINISHED":
+    folder = RunFolder(path)
+    tracking = _tracking(folder.config().get("tracking"), config.tracking, given)
+    if folder.begun and folder.info().status == "FINISHED":
         log.info("%s is finished", folder.path)
         _deliver(folder, tracking)
         return
     log.info("resuming %s", folder.path)
     trusted = (*TRUSTED, *config.trust)
-    say_where(resume_run(folder.path, trusted=trusted, force=config.force, tracking=tracking if given else None))
+    say_where(advance(folder.path, trusted=trusted, force=config.force, tracking=tracking if given else None))
+
+
+def _resume_sweep(folder: "SweepFolder", config: ResumeConfig, given: Sequence[str]) -> None:
+    from vae_experiments.config.construct import TRUSTED
+    from vae_experiments.sweeps.resume import resume_sweep
+    from vae_experiments.sweeps.run import Terms
+
+    tracking = _tracking(folder.plan().tracking, config.tracking, given)
+    terms = Terms(tracking, moved=bool(given), trusted=(*TRUSTED, *config.trust), force=config.force)
+    resume_sweep(folder, terms)
 
 
 def _find(ref: str | None, tracking: TrackingConfig) -> Path:
@@ -83,11 +104,10 @@ def _given(words: Sequence[str]) -> list[str]:
     return names if "" in typed else [name for name in names if name in typed]
 
 
-def _tracking(folder: "RunFolder", asked: TrackingConfig, given: Sequence[str]) -> TrackingConfig:
+def _tracking(section: object, asked: TrackingConfig, given: Sequence[str]) -> TrackingConfig:
     """The run's own, but for what was given."""
     from vae_experiments.config.construct import construct
 
-    section = folder.config().get("tracking")
     stored = {key: value for key, value in section.items() if key != "_target_"} if isinstance(section, dict) else {}
     return replace(construct(TrackingConfig, stored), **{key: getattr(asked, key) for key in given})
 

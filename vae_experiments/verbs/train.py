@@ -4,6 +4,7 @@ import logging
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,20 @@ def main(arguments: Sequence[str]) -> None:
 
 def train(config: dict[str, Any], folder: str) -> None:
     """Trains one composed config in the folder that was made for it, and says where everything is."""
+    from vae_experiments.sweeps.compose import ABOUT_THE_SWEEP
+
+    run = {key: value for key, value in config.items() if key not in ABOUT_THE_SWEEP}
+    if config["plan"]:
+        from vae_experiments.sweeps.start import plan_one
+
+        with suppress(OSError):  # Hydra made it, and nothing will come into it
+            Path(folder).rmdir()
+        plan_one(run)
+        return
     # Not before: --help and --cfg need no PyTorch.
     from vae_experiments.runs.runner import start
 
-    say_where(start(config, Path(folder)))
+    say_where(start(run, Path(folder)))
 
 
 def say_where(run: "TrainingRun") -> None:

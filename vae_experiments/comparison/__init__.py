@@ -1,0 +1,1 @@
+"""Several runs side by side: their table, their plots, their pictures."""

@@ -1,0 +1,149 @@
+"""What every run makes of the same test images and of the same latent points."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from vae_experiments.comparison.rows import Compared, ranked, repeats
+from vae_experiments.data.prepare import prepare
+from vae_experiments.errors import InputError
+from vae_experiments.figures.contact_sheet import Band, Strip, contact_sheet
+from vae_experiments.figures.style import shown
+from vae_experiments.generation.images import reconstructions
+from vae_experiments.generation.inference import decode_images
+from vae_experiments.models.vae import VAE
+from vae_experiments.runs.trained import TrainedRun, load_run
+from vae_experiments.tracking.config import TrackingConfig
+
+ROWS = 24  # runs on a sheet
+IMAGES = 8  # of each kind in a row
+SEED = 0  # of which images and which latent points; the same for all sheets
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Originals:
+    """Images that several runs are shown, and whether they are test or validation images."""
+
+    images: NDArray[np.uint8]
+    part: str
+    dataset: str
+
+
+def draw_sheet(
+    rows: Sequence[Compared],
+    keys: Sequence[str],
+    labels: Sequence[str],
+    metric: str,
+    tracking: TrackingConfig,
+    trust: Sequence[str] = (),
+) -> Figure | None:
+    """The contact sheet of the best runs; of repeats, where there are too many rows, of the best seed.
+
+    Latent points are draws from a standard normal, the first `latent_dim` numbers of each: runs of one
+    latent dimension see the same ones. Runs on other data have originals of their own; those on images of
+    another shape than the best run's, and those without a checkpoint yet, are left out and named.
+
+    Args:
+        rows: in any order.
+        keys: what varied, without the seed.
+        labels: [len(rows)] what each is called.
+        metric: what "best" is of.
+        tracking: where the checkpoints of runs are that have no folder on this machine.
+        trust: packages whose classes the stored configs may name.
+
+    Returns:
+        None where no run has a checkpoint.
+    """
+    names = {id(row): label for row, label in zip(rows, labels, strict=True)}
+    candidates = [row for row in ranked(rows, metric) if row.best_epoch is not None]
+    if len(candidates) > ROWS:
+        candidates = [group[0] for group in repeats(candidates, keys)]
+    shape: tuple[int, ...] | None = None
+    known: dict[str, _Originals] = {}
+    strips: dict[str, list[Strip]] = {}
+    unread: list[str] = []
+    other_shapes: list[str] = []
+    for row in candidates[:ROWS]:
+        try:
+            run = _load(row, tracking, trust)
+            vae = run.vae()
+            shape = shape or vae.image_shape
+            if vae.image_shape != shape:
+                other_shapes.append(names[id(row)])
+                continue
+            data = _identity(run)
+            if data not in known:
+                known[data] = _originals(run)
+        except Exception as error:  # one run's damaged file or missing data is not the others' affair
+            log.warning("%s is not on the contact sheet: %s", row.name, error)
+            unread.append(names[id(row)])
+            continue
+        label = names[id(row)] + (f", seed {row.seed}" if _repeated(row, rows, keys) else "")
+        made = reconstructions(vae, known[data].images)
+        strips.setdefault(data, []).append(Strip(label, made, decode_images(vae, latent_points(vae))))
+    if not strips:
+        return None
+    bands = [
+        Band(f"originals ({known[data].part})" if len(strips) == 1 else f"originals ({known[data].dataset})",
+             known[data].images, of)
+        for data, of in strips.items()
+    ]  # fmt: skip
+    parts = [
+        (
+            f"Left: the same {next(iter(known.values())).part} images, reconstructed. "
+            "Right: the same latent points, decoded."
+        )
+    ]
+    parts += [f"Of {len(rows)} runs the best {sum(map(len, strips.values()))}."] if len(candidates) > ROWS else []
+    parts += [_named("No checkpoint could be read of", unread), _named("Images of another shape", other_shapes)]
+    return contact_sheet(bands, " ".join(part for part in parts if part))
+
+
+def latent_points(vae: VAE) -> torch.Tensor:
+    """The points [IMAGES, latent_dim] that every model decodes."""
+    rng = np.random.default_rng(SEED)
+    widest = max(1024, vae.latent_dim)
+    return torch.from_numpy(rng.standard_normal((widest, IMAGES), dtype=np.float32)[: vae.latent_dim].T.copy())
+
+
+def _load(row: Compared, tracking: TrackingConfig, trust: Sequence[str]) -> TrainedRun:
+    if row.folder is not None:
+        return load_run(str(row.folder), tracking, trust)
+    if row.run_id is None:
+        raise InputError(f"{row.name}: has no checkpoint yet")
+    return load_run(row.run_id, tracking, trust)
+
+
+def _identity(run: TrainedRun) -> str:
+    """The same for runs whose images are the same."""
+    config: dict[str, Any] = run.content["config"]
+    return json.dumps(config["dataset"], sort_keys=True, default=str)
+
+
+def _originals(run: TrainedRun) -> _Originals:
+    """A few images that the model was not trained on; drawn pixels by a seed of the sheet's own."""
+    data = prepare(run.config.dataset, SEED)
+    part = "test" if len(data.parts.test) else "validation"
+    rows = data.parts.test if len(data.parts.test) else data.parts.val
+    chosen = np.sort(np.random.default_rng(SEED).choice(len(rows), min(IMAGES, len(rows)), replace=False))
+    return _Originals(data.images(rows[chosen], SEED), part, data.dataset.name)
+
+
+def _repeated(row: Compared, rows: Sequence[Compared], keys: Sequence[str]) -> bool:
+    return any(len(group) > 1 and row in group for group in repeats(rows, keys))
+
+
+def _named(what: str, names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{what}: {'; '.join(shown(name, 40) for name in names[:3])}{more}."

@@ -1,0 +1,65 @@
+"""Which settings tell the runs of a set apart."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from vae_experiments.comparison.rows import Compared
+from vae_experiments.tracking.names import flatten
+
+# Names, records and pictures. `seed` makes repeats.
+_IGNORED = ("name", "tracking", "figures", "seed")
+_TARGET = "._target_"
+
+
+def settings(config: Mapping[str, object]) -> dict[str, object]:
+    """A composed config as dotted keys; a part that names a class also stands under its own key.
+
+    `objective.kl_weight` is then a number in one run and the name of its schedule in another.
+    """
+    flat = dict(flatten(config))
+    classes = {
+        key.removesuffix(_TARGET): str(value).rpartition(".")[2] for key, value in flat.items() if key.endswith(_TARGET)
+    }
+    plain = {key: value for key, value in flat.items() if not key.endswith("_target_") and _counts(key, flat)}
+    return {key: value for key, value in classes.items() if _counts(key, flat)} | plain
+
+
+def stored_settings(params: Mapping[str, str]) -> dict[str, object]:
+    """The same of parameters as MLflow keeps them, each as text."""
+    return settings({key: _value(text) for key, text in params.items()})
+
+
+def _value(text: str) -> object:
+    try:
+        value: object = json.loads(text)
+    except ValueError:
+        return text
+    return value
+
+
+def _counts(key: str, flat: Mapping[str, object]) -> bool:
+    section, _, rest = key.partition(".")
+    if section == "hooks":  # of this package's, only early stopping changes a result
+        target = str(flat.get(f"hooks.{rest.partition('.')[0]}{_TARGET}", ""))
+        return target.endswith(".EarlyStopping") or (bool(target) and not target.startswith("vae_experiments."))
+    return section not in _IGNORED
+
+
+def varied_keys(rows: Sequence[Compared]) -> list[str]:
+    """The settings in which the rows differ, the same order whatever the rows' order.
+
+    A key that only some runs have, such as those of one architecture among several, counts when it
+    tells runs apart that the keys before it do not.
+    """
+    names = sorted({key for row in rows for key in row.params})
+    texts = {
+        key: [json.dumps(row.params[key], default=str) if key in row.params else "" for row in rows] for key in names
+    }
+    everywhere = [key for key in names if "" not in texts[key] and len(set(texts[key])) > 1]
+    somewhere = [key for key in names if "" in texts[key] and len(set(texts[key])) > 1]
+    kept = everywhere
+    for key in somewhere:
+        told_apart = len(set(zip(*(texts[k] for k in kept), strict=True))) if kept else 1
+        if len(set(zip(*(texts[k] for k in [*kept, key]), strict=True))) > told_apart:
+            kept = [*kept, key]
+    return sorted(kept)

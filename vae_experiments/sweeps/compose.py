@@ -1,0 +1,82 @@
+"""The configs of a sweep's jobs: composed from conf/ once, so that a file edited later changes nothing."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from vae_experiments.config.hydra_app import to_plain
+
+# Of the command, not of a run.
+ABOUT_THE_SWEEP = ("sweep", "plan")
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Composed configs with their interpolations still open, one for each combination of swept group choices.
+
+    Args:
+        groups: the swept groups, such as "architecture".
+        added: swept keys that the config does not name, typed as +key.
+        bases: of each combination, its choices joined by "|", the config as plain containers.
+    """
+
+    groups: list[str]
+    added: list[str]
+    bases: dict[str, dict[str, Any]]
+
+    def config(self, varied: Mapping[str, Any]) -> dict[str, Any]:
+        """The resolved config of the job with these values of the swept keys and groups.
+
+        Raises:
+            OmegaConfBaseException: a key is not in the config.
+            InputError: an interpolation leads nowhere.
+        """
+        config = OmegaConf.create(self.bases[_joined([varied[group] for group in self.groups])])
+        OmegaConf.set_struct(config, True)
+        for key, value in varied.items():
+            if key not in self.groups:
+                OmegaConf.update(config, key, value, merge=True, force_add=key in self.added)
+        return to_plain(config)
+
+
+def compose_templates(
+    loader: ConfigLoader,
+    master: DictConfig,
+    fixed: Sequence[str],
+    groups: Mapping[str, Sequence[str]],
+    added: Sequence[str],
+) -> Templates:
+    """Composes every combination of the choices of swept `groups`.
+
+    Args:
+        loader: Hydra's.
+        master: the config of the sweep itself.
+        fixed: overrides, as typed, that are the same for every job.
+        groups: swept groups and their choices.
+        added: swept keys that no file names.
+
+    Raises:
+        HydraException: as any composition.
+    """
+    hydra_overrides = [str(each) for each in master.hydra.overrides.hydra]
+    bases = {}
+    for choices in itertools.product(*groups.values()):
+        chosen = [f"{group}={choice}" for group, choice in zip(groups, choices, strict=True)]
+        config = loader.load_configuration(
+            master.hydra.job.config_name, [*hydra_overrides, *fixed, *chosen], run_mode=RunMode.RUN
+        )
+        container = OmegaConf.to_container(config, resolve=False)
+        assert isinstance(container, dict)
+        bases[_joined(choices)] = {
+            str(key): value for key, value in container.items() if key not in ("hydra", *ABOUT_THE_SWEEP)
+        }
+    return Templates(list(groups), list(added), bases)
+
+
+def _joined(choices: Sequence[object]) -> str:
+    return "|".join(str(choice) for choice in choices)

@@ -1,0 +1,214 @@
+"""Runs a sweep's jobs: starts them as there is room, watches them, and writes down how each of them went."""
+
+import logging
+import shlex
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from vae_experiments.errors import InputError
+from vae_experiments.lock import is_held
+from vae_experiments.runs.folder import RunFolder
+from vae_experiments.runs.post_mortem import record_failure
+from vae_experiments.sweeps.board import Board
+from vae_experiments.sweeps.executors.base import Executor, Handle, Order
+from vae_experiments.sweeps.folder import SweepFolder
+from vae_experiments.sweeps.parent import Parent
+from vae_experiments.sweeps.plan import Job
+from vae_experiments.sweeps.progress import read_progress
+from vae_experiments.sweeps.report import Report
+from vae_experiments.sweeps.source import History, JobSource, Outcome
+from vae_experiments.tracking.config import TrackingConfig
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.2
+STORE_SECONDS = 5.0  # between tries of a store that is away
+
+HOPELESS = "hopeless beside the others"
+
+
+@dataclass
+class Running:
+    """A job under way.
+
+    Args:
+        asked: why it was asked to leave; "" when it was not.
+    """
+
+    job: Job
+    handle: Handle
+    since: float
+    asked: str = ""
+    epochs: int = 0
+
+
+@dataclass
+class Controller:
+    """One sweep's way from its first job to its last; `run` is called once.
+
+    Args:
+        folder: the sweep's; this process holds its lock.
+        source: where jobs come from.
+        executor: where they run.
+        order: what a job's process is told.
+        parent: the sweep's MLflow run.
+        report: the comparison of the jobs so far.
+        board: what is shown meanwhile.
+        tracking: where jobs are recorded.
+        stop_on_failure: no job is started, and none goes on, after one failed.
+    """
+
+    folder: SweepFolder
+    source: JobSource
+    executor: Executor
+    order: Callable[[Path], Order]
+    parent: Parent
+    report: Report
+    board: Board
+    tracking: TrackingConfig
+    stop_on_failure: bool = False
+    failures: dict[Job, str] = field(default_factory=dict)
+    stopped: int = 0
+    signum: int = 0
+    _running: list[Running] = field(default_factory=list)
+    _next_try: float = 0.0
+    _closing: bool = False  # start no more
+
+    def run(self) -> None:
+        """Returns when no job is left, or when all have left after a signal or a failure that stops the sweep."""
+        with self._signals():
+            while True:
+                exhausted = not self._start_jobs()
+                for running in list(self._running):
+                    self._look_at(running)
+                self.report.advance()
+                self.board.refresh()
+                if not self._running and (exhausted or self._closing):
+                    return
+                time.sleep(POLL_SECONDS)
+
+    def _start_jobs(self) -> bool:
+        """Starts jobs while there is room; False when the source has none at the moment."""
+        while not self._closing and len(self._running) < self.executor.capacity:
+            if time.monotonic() < self._next_try:
+                return True
+            job = self._postponed or self.source.next()
+            if job is None:
+                return False
+            self._postponed = None
+            folder = self.folder.job(job)
+            if is_held(folder.path):  # by an earlier sweep's process that has not gone yet, or a cluster's
+                self._postpone(job, f"job {job.number} is still being written by another process: waiting for it")
+                return True
+            try:
+                self.parent.register(folder.path, job)
+            except InputError as error:
+                self._postpone(job, f"no job is started until MLflow can record it: {error}")
+                return True
+            self._said_why = ""
+            handle = self.executor.submit(self.order(folder.path))
+            self._running.append(Running(job, handle, time.monotonic()))
+            self.board.started(job)
+        return True
+
+    _postponed: Job | None = None
+    _said_why: str = ""
+
+    def _postpone(self, job: Job, why: str) -> None:
+        if why != self._said_why:
+            log.warning("%s", why)
+        self._said_why, self._postponed = why, job
+        self._next_try = time.monotonic() + STORE_SECONDS
+
+    def _look_at(self, running: Running) -> None:
+        job, folder = running.job, self.folder.job(running.job)
+        words = running.handle.ended()  # before its progress is read: nothing is written after the end
+        progress = read_progress(folder.path)
+        if progress is not None:
+            self.board.update(job, progress)
+        history: History = () if progress is None else progress.history
+        if words is None:
+            if len(history) > running.epochs:
+                running.epochs = len(history)
+                self.report.is_due = True
+                if not running.asked and self.source.hopeless(job, history):
+                    self._stop(running, HOPELESS)
+            return
+        self._running.remove(running)
+        outcome = self._judge(running, folder, words, history)
+        self.source.ended(job, outcome)
+        self.board.ended(job, outcome, time.monotonic() - running.since)
+        self.report.is_due = True
+        if running.asked == HOPELESS:
+            self._tag_hopeless(job, folder)
+        if outcome.status == "STOPPED":
+            self.stopped += running.asked != HOPELESS
+        elif outcome.status == "FAILED":
+            self.failures[job] = outcome.reason
+            log.error("job %d (%s) failed: %s", job.number, job.name, outcome.reason)
+            if self.stop_on_failure:
+                self._stop_all("sweep.on_failure=stop")
+
+    def _judge(self, running: Running, folder: RunFolder, words: str, history: History) -> Outcome:
+        """How a job went, from its folder and from how its process ended; a death is put on record."""
+        status, reason = "", ""
+        if folder.begun:
+            info = folder.info()
+            status, reason = info.status, info.reason
+        elif (folder.path / "run.json").is_file():
+            status, reason = "FAILED", folder.info().reason
+        if status == "FINISHED":
+            return Outcome("FINISHED", history=history)
+        if status == "FAILED":
+            return Outcome("FAILED", reason or "see its run.log", history)
+        if running.asked:
+            return Outcome("STOPPED", running.asked, history)
+        if words or not folder.begun:
+            reason = words or "its process ended before it began"
+            record_failure(folder, self.tracking, reason)
+            return Outcome("FAILED", reason, history)
+        return Outcome("FAILED", "it was stopped from outside; `vae resume` continues it", history)
+
+    def _tag_hopeless(self, job: Job, folder: RunFolder) -> None:
+        try:
+            self.parent.tag_job(folder.path, **{"vae.pruned": HOPELESS})
+        except InputError as error:
+            log.warning("job %d: its tag is not on record: %s", job.number, error)
+
+    def _stop(self, running: Running, why: str) -> None:
+        running.asked = running.asked or why
+        running.handle.stop()
+
+    def _stop_all(self, why: str) -> None:
+        self._closing = True
+        for running in self._running:
+            self._stop(running, why)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the sweep: its jobs save and leave. A second one does not let them save."""
+
+        def ask(signum: int, frame: FrameType | None) -> None:
+            if not self.signum:
+                log.warning("stopping: %d jobs save their state ...", len(self._running))
+            self.signum = signum
+            self._stop_all("a signal")
+
+        before = {signum: signal.signal(signum, ask) for signum in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+
+def list_failures(folder: SweepFolder, failures: dict[Job, str]) -> None:
+    """One line for each job that failed: which, why, and where to read more."""
+    for job, reason in sorted(failures.items(), key=lambda item: item[0].number):
+        path = folder.job(job).path / "run.log"
+        log.error("failed: job %d (%s): %s; %s", job.number, job.name, reason, shlex.quote(str(path)))

@@ -1,0 +1,70 @@
+"""What a job takes of time and memory, from what was measured of it."""
+
+from dataclasses import dataclass
+
+# What a whole run takes beyond the steps that are timed. From peaks of whole runs in processes forked as jobs are
+# (one thread, PyTorch 2.13, MLflow 3.17): 200 small digits in 28,273 parameters 417 MB without pictures and record,
+# 662 MB with pictures, 491 MB with the record, 723 MB with both; 1,400 MNIST digits in 550,629 parameters 646 to
+# 772 MB, 976 MB, 792 MB and 1,047 MB. Their timed steps alone: 413 to 415 MB, and 644 to 744 MB.
+MB = 10**6
+SPREAD_BYTES = 100 * MB  # by which the same run's peak differs from one time to the next
+PICTURES_BYTES = 250 * MB
+RECORD_BYTES = 80 * MB  # MLflow's store open, and the models exported
+# The same runs took 5 to 8 s longer with pictures and 3 s longer with a record; both grow little with the run.
+PICTURES_SECONDS = 5.0
+RECORD_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a job takes.
+
+    Args:
+        parameters: of its model.
+        step_seconds: one update.
+        epoch_seconds: an epoch's updates and its validation.
+        total_seconds: all epochs, then pictures and record.
+        peak_bytes: of main memory, from start to end, libraries included.
+        approximate: interpolated between jobs that were measured.
+    """
+
+    parameters: int
+    step_seconds: float
+    epoch_seconds: float
+    total_seconds: float
+    peak_bytes: int
+    approximate: bool = False
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What is known of a job without running it."""
+
+    parameters: int
+    train: int  # images
+    val: int
+    batch_size: int
+    max_epochs: int
+    pictures: bool
+    record: bool
+
+    @property
+    def work(self) -> int:
+        """What the time and the memory of a step grow with, roughly: parameters times images."""
+        return self.parameters * self.batch_size
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was measured: seconds of an update, seconds of validation per image, peak bytes of the process."""
+
+    step: float
+    val_image: float
+    peak: float
+
+    def cost(self, extent: Extent, *, approximate: bool = False) -> Cost:
+        """Of a whole run of that extent."""
+        epoch = self.step * extent.train / min(extent.batch_size, extent.train) + self.val_image * extent.val
+        total = extent.max_epochs * epoch + PICTURES_SECONDS * extent.pictures + RECORD_SECONDS * extent.record
+        peak = self.peak + SPREAD_BYTES + PICTURES_BYTES * extent.pictures + RECORD_BYTES * extent.record
+        return Cost(extent.parameters, self.step, epoch, total, round(peak), approximate)

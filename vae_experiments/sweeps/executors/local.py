@@ -1,0 +1,96 @@
+"""Jobs as processes of this machine.
+
+Each is forked from a server process that has imported everything: it starts within milliseconds, shares the
+libraries' memory, and dies alone. (Pools, joblib's included, break whole when one worker is killed.)
+"""
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from vae_experiments.sweeps.executors.base import Executor, Handle, Order
+
+
+class LocalExecutor(Executor):
+    """Runs jobs on this machine.
+
+    Args:
+        folder: the sweep's; jobs have theirs in it.
+        jobs: at once.
+        gpus: CUDA devices that jobs are given, one each, in turn; none leaves them what they see.
+    """
+
+    def __init__(self, folder: Path, jobs: int, gpus: int = 0) -> None:
+        self.capacity = jobs
+        self._gpus = gpus
+        self._handles: list[LocalHandle] = []
+
+    def submit(self, order: Order) -> "LocalHandle":
+        self._handles = [handle for handle in self._handles if handle.ended() is None]
+        taken = {handle.slot for handle in self._handles}
+        slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
+        if self._gpus:
+            device = {"CUDA_VISIBLE_DEVICES": str(slot % self._gpus)}
+            order = replace(order, environment=order.environment | device)
+        handle = LocalHandle(start_process(_work, order), slot)
+        self._handles.append(handle)
+        return handle
+
+    def close(self) -> None:
+        for handle in self._handles:
+            if handle.ended() is None:
+                handle.stop()
+        for handle in self._handles:
+            handle.join()
+
+
+class LocalHandle(Handle):
+    """A job's process, and the place it takes among those that run at once."""
+
+    def __init__(self, process: ForkServerProcess, slot: int) -> None:
+        self._process = process
+        self.slot = slot
+
+    def ended(self) -> str | None:
+        code = self._process.exitcode
+        if code is None:
+            return None
+        if code >= 0:
+            return ""
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        memory = ", as a system that is out of memory does" if name == "SIGKILL" else ""
+        return f"its process was killed by {name}{memory}"
+
+    def stop(self) -> None:
+        self._process.terminate()
+
+    def join(self) -> None:
+        self._process.join()
+
+
+def start_process(function: Callable[..., Any], *arguments: Any) -> ForkServerProcess:
+    """Calls `function`, which must be importable, in a new process; it is asked to leave when this one exits."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vae_experiments.sweeps.executors.preload"])
+    process = context.Process(target=function, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def warm_up() -> None:
+    """Starts the server now, so that it imports while this process does something else."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["vae_experiments.sweeps.executors.preload"])
+    from multiprocessing.forkserver import ensure_running
+
+    ensure_running()
+
+
+def _work(order: Order) -> None:
+    from vae_experiments.sweeps.job import run
+
+    sys.exit(run(order))

@@ -1,0 +1,88 @@
+"""The comparison of a sweep's jobs, drawn again as they go on, in a process of its own."""
+
+import logging
+import os
+import time
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from vae_experiments.sweeps.executors.local import start_process
+from vae_experiments.sweeps.folder import SweepFolder
+from vae_experiments.sweeps.parent import Parent
+
+log = logging.getLogger(__name__)
+
+SHARE = 0.05  # of the time, at most, that drawing takes while jobs run
+LONGEST_NOTE = 4500  # characters; MLflow's tags take 5,000
+
+
+class Report:
+    """Keeps `comparison/` and the parent run's copy of it current.
+
+    Attributes:
+        is_due: set when there is something new to show.
+    """
+
+    def __init__(self, folder: SweepFolder, parent: Parent) -> None:
+        self.is_due = False
+        self._folder = folder
+        self._parent = parent
+        self._process: ForkServerProcess | None = None
+        self._begun = self._next = time.monotonic()
+
+    def advance(self) -> None:
+        """Starts drawing when it is due and its time has come; attaches what has been drawn."""
+        now = time.monotonic()
+        if self._process is not None:
+            if self._process.exitcode is None:
+                return
+            self._attach()
+            self._next = now + (now - self._begun) / SHARE
+        if self.is_due and now >= self._next:
+            self._start()
+
+    def finish(self) -> None:
+        """Draws everything once more, and waits for it."""
+        if self._process is not None:
+            self._process.join()
+        self._start()
+        assert self._process is not None
+        self._process.join()
+        self._attach()
+
+    def _start(self) -> None:
+        self.is_due = False
+        self._begun = time.monotonic()
+        self._process = start_process(_draw, self._folder.path, Path.cwd())
+
+    def _attach(self) -> None:
+        assert self._process is not None
+        if self._process.exitcode != 0:
+            log.warning("the comparison could not be drawn; its traceback is in %s", self._folder.path / "run.log")
+        self._process = None
+        if not self._folder.comparison.is_dir():
+            return
+        self._parent.attach(sorted(path for path in self._folder.comparison.iterdir() if path.name[0] != "."))
+        table = self._folder.comparison / "table.md"
+        if table.is_file():
+            self._parent.describe(_whole_lines(table.read_text(encoding="utf-8")))
+
+
+def _whole_lines(text: str) -> str:
+    """As many lines from the beginning as MLflow takes."""
+    if len(text) <= LONGEST_NOTE:
+        return text
+    return text[: text.rfind("\n", 0, LONGEST_NOTE)] + "\n\nThe rest is in comparison/table.md.\n"
+
+
+def _draw(sweep: Path, cwd: Path) -> None:
+    """Writes the sweep's comparison; what it says goes to the sweep's log."""
+    from vae_experiments.comparison.folders import sweep_rows
+    from vae_experiments.comparison.report import write_report
+    from vae_experiments.sweeps.job import say_into
+
+    os.chdir(cwd)
+    os.nice(10)  # the jobs come first
+    say_into(sweep / "run.log")
+    plan, rows = sweep_rows(sweep)
+    write_report(rows, plan.keys, sweep / "comparison", title=plan.name)

@@ -1,0 +1,149 @@
+"""A sweep from its plan on disk to its end, the first time and at every resume."""
+
+import logging
+import os
+import shlex
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vae_experiments.console import log_to_file
+from vae_experiments.errors import InputError, Interrupted, RunFailed
+from vae_experiments.sweeps.board import Board
+from vae_experiments.sweeps.capacity import Capacity
+from vae_experiments.sweeps.child import in_child
+from vae_experiments.sweeps.compose import Templates
+from vae_experiments.sweeps.controller import Controller, list_failures
+from vae_experiments.sweeps.executors import build_executor
+from vae_experiments.sweeps.executors.base import Order
+from vae_experiments.sweeps.folder import SweepFolder
+from vae_experiments.sweeps.parent import Parent
+from vae_experiments.sweeps.plan import Job, Plan, job_name
+from vae_experiments.sweeps.report import Report
+from vae_experiments.sweeps.source import JobSource, Outcome
+from vae_experiments.tracking.address import shown
+from vae_experiments.tracking.config import TrackingConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the command at hand has to say about a planned sweep.
+
+    Args:
+        tracking: the store, with its password.
+        moved: it is not where the jobs' configs say.
+        trusted: packages whose classes the configs may name; None for any.
+        force: continue jobs although data, code or arithmetic have changed.
+    """
+
+    tracking: TrackingConfig
+    moved: bool = False
+    trusted: tuple[str, ...] | None = None
+    force: bool = False
+
+    def order(self, folder: Path) -> Order:
+        """What the job in `folder` is told."""
+        hidden = self.tracking.uri is not None and shown(self.tracking.uri) != self.tracking.uri
+        tracking = asdict(self.tracking) if self.moved or hidden else None
+        return Order(folder, Path.cwd(), dict(os.environ), self.trusted, self.force, tracking)
+
+
+class Grid(JobSource):
+    """The jobs of a plan that have not finished, in its order."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._waiting = deque(jobs)
+
+    def next(self) -> Job | None:
+        return self._waiting.popleft() if self._waiting else None
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """What became of it is in its folder."""
+
+
+def run_sweep(folder: SweepFolder, terms: Terms, capacity: Capacity) -> None:
+    """Runs what is left of the sweep in `folder`, whose lock the caller holds.
+
+    Raises:
+        InputError: the store cannot be used.
+        RunFailed: jobs failed; each was reported.
+        Interrupted: a signal; the jobs under way have saved their state.
+    """
+    plan = folder.plan()
+    status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
+    reason = ""
+    with ExitStack() as stack:
+        stack.enter_context(log_to_file(folder.path / "run.log"))
+        parent = Parent.begin(folder.path, plan, terms.tracking)
+        folder.write_status(plan.name, "RUNNING")
+        stack.callback(lambda: folder.write_status(plan.name, status, reason))
+        stack.callback(lambda: parent.finish(status))
+        source, count = _source(folder, plan, terms)
+        executor = stack.enter_context(
+            build_executor(plan.launcher, folder.path, jobs=plan.at_once or capacity.jobs, gpus=capacity.gpus)
+        )
+        log.info("%d of %d jobs to run; sweep folder %s", *count, os.path.relpath(folder.path))
+        report = Report(folder, parent)
+        with Board(count[0]) as board:
+            controller = Controller(
+                folder, source, executor, terms.order, parent, report, board, terms.tracking,
+                stop_on_failure=plan.on_failure == "stop",
+            )  # fmt: skip
+            controller.run()
+        if not controller.signum:
+            report.finish()
+        list_failures(folder, controller.failures)
+        again = f"vae resume {shlex.quote(os.path.relpath(folder.path))}"
+        if controller.signum:
+            log.warning("stopped by a signal; continue with: %s", again)
+            raise Interrupted(controller.signum)
+        if controller.failures:
+            status = "FAILED"
+            reason = f"{len(controller.failures)} of {len(folder.plan().jobs)} jobs failed"
+            raise RunFailed(f"{reason}; try them again with: {again}")
+        status = "FINISHED"
+    _say_where(folder)
+
+
+def _source(folder: SweepFolder, plan: Plan, terms: Terms) -> tuple[JobSource, tuple[int, int]]:
+    """Where jobs come from; how many are left, and how many there are in all."""
+    if plan.search is None:
+        left = [job for job in plan.jobs if not (folder.job(job).begun and folder.job(job).info().status == "FINISHED")]
+        return Grid(left), (len(left), len(plan.jobs))
+    from vae_experiments.sweeps.search import Search
+    from vae_experiments.sweeps.search_settings import TRUSTED, SearchSettings
+
+    trusted = None if terms.trusted is None else (*TRUSTED, *terms.trusted)
+    settings = SearchSettings.from_plain(plan.search["settings"], trusted=trusted)
+    templates = Templates(**plan.search["templates"])
+    threads = int(plan.search["threads"])
+
+    def make(number: int, varied: Mapping[str, Any]) -> Job:
+        from vae_experiments.sweeps.estimate import survey
+        from vae_experiments.sweeps.start import job_config
+
+        config = templates.config(varied)
+        name = job_name(varied)
+        try:
+            in_child(survey, [config], cwd=Path.cwd(), timeout=None)
+        except RunFailed as error:
+            raise InputError(str(error)) from error
+        job = folder.write_job(number, name, varied, job_config(config, name, threads))
+        folder.add_job(job)
+        return job
+
+    search = Search(settings, folder.path, make)
+    return search, (settings.n_trials, settings.n_trials)
+
+
+def _say_where(folder: SweepFolder) -> None:
+    """The closing lines: what was reached, where it is, what to do next."""
+    path = shlex.quote(os.path.relpath(folder.path))
+    log.info("comparison   %s", os.path.relpath(folder.comparison))
+    log.info("next:  vae compare %s", path)
+    log.info("       vae ui")

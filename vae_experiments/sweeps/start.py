@@ -1,0 +1,241 @@
+"""From `vae train -m` to a sweep under way: everything is composed, checked and written down first."""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig, OmegaConf
+
+from vae_experiments.config.construct import construct
+from vae_experiments.console import console
+from vae_experiments.errors import InputError
+from vae_experiments.lock import RunLock
+from vae_experiments.runs.signature import source_digest
+from vae_experiments.sweeps.capacity import Capacity, jobs_at_once
+from vae_experiments.sweeps.child import in_child
+from vae_experiments.sweeps.compose import Templates, compose_templates
+from vae_experiments.sweeps.config import SweepConfig
+from vae_experiments.sweeps.executors import is_local
+from vae_experiments.sweeps.executors.local import warm_up
+from vae_experiments.sweeps.folder import SweepFolder
+from vae_experiments.sweeps.overrides import Typed, combinations, part, values
+from vae_experiments.sweeps.plan import Job, Plan, job_name, short_names
+from vae_experiments.sweeps.plan_table import PlanTable
+from vae_experiments.sweeps.run import Terms, run_sweep
+from vae_experiments.tracking.address import without_password
+from vae_experiments.tracking.config import TrackingConfig
+
+log = logging.getLogger(__name__)
+
+_HERE = {"_target_": "vae_experiments.sweeps.executors.local.LocalExecutor"}
+JOB_SUBDIR = "???"  # none was given
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A job before it has a folder."""
+
+    name: str
+    varied: dict[str, Any]
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What Hydra hands to its sweeper.
+
+    Args:
+        loader: composes.
+        master: the sweep's own composed config.
+        params: swept keys that the config brings.
+        arguments: the overrides that were typed.
+    """
+
+    loader: ConfigLoader
+    master: DictConfig
+    params: Mapping[str, Any]
+    arguments: Sequence[str]
+
+    @property
+    def settings(self) -> SweepConfig:
+        """Raises InputError for a sweep.* key that is wrong."""
+        plain = OmegaConf.to_container(self.master.sweep, resolve=True)
+        assert isinstance(plain, dict)
+        try:
+            return construct(SweepConfig, {str(key): value for key, value in plain.items()})
+        except InputError as error:
+            raise InputError(f"sweep.{error}") from error
+
+    @property
+    def launcher(self) -> dict[str, Any]:
+        """What runs the jobs, as plain config."""
+        plain = OmegaConf.to_container(self.master.hydra.launcher, resolve=True)
+        assert isinstance(plain, dict)
+        return {str(key): value for key, value in plain.items()}
+
+    @property
+    def folder(self) -> SweepFolder:
+        """Where the sweep goes."""
+        sweep = OmegaConf.to_container(self.master.hydra.sweep, resolve=False)
+        assert isinstance(sweep, dict)
+        if sweep["subdir"] != JOB_SUBDIR:
+            raise InputError("hydra.sweep.subdir: a job's folder is its number; hydra.sweep.dir=... names the sweep's")
+        return SweepFolder(Path(str(self.master.hydra.sweep.dir)).absolute())
+
+    def parted(self) -> Typed:
+        """What is fixed, and what varies."""
+        return part(self.loader, self.params, self.arguments)
+
+    def templates(self, typed: Typed, choices: Mapping[str, Sequence[Any]]) -> Templates:
+        """The jobs' configs, given the choices of every swept group."""
+        groups = {key: [str(choice) for choice in choices[key]] for key in typed.groups}
+        return compose_templates(self.loader, self.master, typed.fixed, groups, typed.added)
+
+    def name(self, keys: Iterable[str]) -> str:
+        """The sweep's: as asked for, else its experiment's, else by what varies."""
+        experiment = self.master.hydra.runtime.choices.get("experiment")
+        name = self.master.name or (experiment if experiment not in (None, "null") else None)
+        return str(name or " x ".join(short_names(list(keys)).values()) or "sweep")
+
+
+def start_grid(command: Command) -> None:
+    """Plans, and unless only the plan was asked for runs, every combination of the swept values.
+
+    Raises:
+        InputError: a job cannot work; nothing was started.
+        RunFailed: jobs failed; each was reported.
+        Interrupted: a signal; the jobs under way have saved their state.
+    """
+    settings, folder, typed = command.settings, command.folder, command.parted()
+    warm_up()
+    swept = {key: values(override) for key, override in typed.swept.items()}
+    templates = command.templates(typed, swept)
+    drafts, dropped = without_doubles(
+        [Draft(job_name(varied), varied, templates.config(varied)) for varied in combinations(swept, settings.zip)]
+    )
+    costs, capacity = _size_up([draft.config for draft in drafts], len(drafts), settings, command.launcher)
+    plan = _plan(command, settings, list(swept), drafts)
+    console.print(PlanTable(plan, costs, capacity, dropped))
+    if command.master.plan:
+        return
+    with _lock(folder):
+        jobs = [
+            folder.write_job(i, draft.name, draft.varied, job_config(draft.config, draft.name, capacity.threads))
+            for i, draft in enumerate(drafts)
+        ]
+        folder.write_plan(replace(plan, jobs=jobs))
+        run_sweep(folder, Terms(_tracking(drafts[0].config)), capacity)
+
+
+def start_search(command: Command, keys: Mapping[str, Any]) -> None:
+    """Plans and runs a search; `keys` are its sweeper's but for `params`. Raises as `start_grid`."""
+    from vae_experiments.sweeps.search_settings import SearchSettings, plan_search  # Optuna is optional
+    from vae_experiments.sweeps.space import Choice
+
+    settings, folder, typed = command.settings, command.folder, command.parted()
+    if settings.zip:
+        raise InputError("sweep.zip: a search draws its values; leave it out")
+    warm_up()
+    search = plan_search(keys, typed.swept)
+    space = SearchSettings.from_plain(search, trusted=None).space
+    for group in typed.groups:
+        assert isinstance(space[group], Choice)
+    choices = {key: list(dimension.values) for key, dimension in space.items() if isinstance(dimension, Choice)}
+    templates = command.templates(typed, choices)
+    # The two corners of the space: what any trial costs lies between them, and what cannot work shows.
+    corners = [
+        {key: dimension.values[end] if isinstance(dimension, Choice) else (dimension.low, dimension.high)[end]
+         for key, dimension in space.items()}
+        for end in (0, -1)
+    ]  # fmt: skip
+    samples = [Draft("", varied, templates.config(varied)) for varied in corners]
+    costs, capacity = _size_up([draft.config for draft in samples], int(search["n_trials"]), settings, command.launcher)
+    plan = _plan(command, settings, list(space), samples)
+    stored = {"settings": search, "templates": asdict(templates), "threads": capacity.threads}
+    plan = replace(plan, jobs=[], search=stored)
+    console.print(PlanTable(plan, costs, capacity))
+    if command.master.plan:
+        return
+    with _lock(folder):
+        folder.write_plan(plan)
+        run_sweep(folder, Terms(_tracking(samples[0].config)), capacity)
+
+
+def plan_one(config: dict[str, Any]) -> None:
+    """Shows what a single run would cost. Raises InputError when it cannot work."""
+    costs, capacity = _size_up([config], 1, SweepConfig(), _HERE)
+    plan = Plan(
+        name=config["name"] or "one run", command=[], keys=[], jobs=[Job(0, config["name"] or "", {}, "")], at_once=1,
+        launcher=_HERE, tracking={}, on_failure="continue", code="",
+    )  # fmt: skip
+    console.print(PlanTable(plan, costs, capacity))
+
+
+def without_doubles(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
+    """The first of those that are the same but for their names, and the names of the others."""
+    kept: dict[str, Draft] = {}
+    dropped = []
+    for draft in drafts:
+        same = json.dumps({key: value for key, value in draft.config.items() if key != "name"}, sort_keys=True)
+        if same in kept:
+            dropped.append(draft.name)
+        else:
+            kept[same] = draft
+    return list(kept.values()), dropped
+
+
+def job_config(config: dict[str, Any], name: str, threads: int) -> dict[str, Any]:
+    """A job's config as it is stored: with its name, its share of threads, and no password."""
+    trainer = config["trainer"]
+    share = trainer.get("threads") or threads
+    return without_password({**config, "name": name or config.get("name"), "trainer": {**trainer, "threads": share}})
+
+
+def _plan(command: Command, settings: SweepConfig, keys: list[str], drafts: Sequence[Draft]) -> Plan:
+    return Plan(
+        name=command.name(keys),
+        command=list(command.arguments),
+        keys=keys,
+        jobs=[Job(i, draft.name, draft.varied, "") for i, draft in enumerate(drafts)],
+        at_once=settings.jobs,
+        launcher=command.launcher,
+        tracking=without_password(drafts[0].config)["tracking"],
+        on_failure=settings.on_failure,
+        code=source_digest(),
+    )
+
+
+def _size_up(
+    configs: Sequence[dict[str, Any]], jobs: int, settings: SweepConfig, launcher: Mapping[str, Any]
+) -> "tuple[list[Any], Capacity]":
+    """Checks every config by putting it together, and finds out what jobs cost and how many fit."""
+    from vae_experiments.sweeps.estimate import estimate_plan, survey
+
+    trainer = configs[0]["trainer"]
+    share = [jobs, None, str(trainer["device"]), trainer.get("threads")]
+    if not is_local(launcher):
+        in_child(survey, configs, cwd=Path.cwd(), timeout=None)
+        threads = int(launcher.get("cpus_per_task") or 1)
+        return [], Capacity(settings.jobs or jobs, threads, "as the cluster has room")
+    if not settings.estimate:
+        in_child(survey, configs, cwd=Path.cwd(), timeout=None)
+        return [], jobs_at_once(settings.jobs, *share)
+    first = jobs_at_once(settings.jobs, *share)
+    costs = estimate_plan(configs, first.threads, Path.cwd())
+    share[1] = max((cost.peak_bytes for cost in costs if cost is not None), default=None)
+    return costs, jobs_at_once(settings.jobs, *share)
+
+
+def _lock(folder: SweepFolder) -> RunLock:
+    """The lock of a folder that holds nothing yet."""
+    if folder.exists or (folder.path.is_dir() and any(folder.path.iterdir())):
+        raise InputError(f"{folder.path}: already holds something: choose another hydra.sweep.dir, or `vae resume` it")
+    return RunLock(folder.path)
+
+
+def _tracking(config: Mapping[str, Any]) -> TrackingConfig:
+    return construct(TrackingConfig, {key: value for key, value in config["tracking"].items() if key != "_target_"})
