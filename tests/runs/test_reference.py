@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,49 @@ def test_an_experiment_without_runs_is_said(runs: Runs) -> None:
     for ref in ("latest", "best"):
         with pytest.raises(InputError, match="experiment 'empty' has no run"):
             resolve(ref, empty)
+
+
+@pytest.fixture
+def sweep(runs: Runs, tmp_path: Path) -> Iterator[Reference]:
+    """A sweep that was started after the runs, its best metric above theirs, and a job that has not begun."""
+    store = Store.open(runs.config)
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / "plan.json").write_text("{}")
+    tags = {"vae.kind": "sweep", "vae.folder": str(folder)}
+    parent = store.create_run(store.experiment_id(), "sweeping", tags)
+    store.client.log_metric(parent, "best/val_elbo", -1.0)
+    store.client.set_terminated(parent, "KILLED")
+    job = store.create_run(store.experiment_id(), "job", {"vae.kind": "run", "mlflow.parentRunId": parent})
+    store.client.set_terminated(job, "SCHEDULED")
+    yield Reference(parent, folder, "sweeping", "sweep")
+    for run_id in (parent, job):
+        store.client.delete_run(run_id)
+
+
+def test_latest_and_best_are_runs_and_never_a_sweep_or_what_has_not_begun(runs: Runs, sweep: Reference) -> None:
+    assert found(runs, "latest") == "c"
+    assert found(runs, "best") == "a"
+    assert found(runs, "latest", unfinished=True) == "b"
+
+
+def test_a_sweep_is_found_by_those_who_want_one(runs: Runs, sweep: Reference) -> None:
+    assert resolve("latest", runs.config, sweeps="only") == sweep
+    assert resolve("latest", runs.config, sweeps="too") == sweep
+    assert resolve("latest", runs.config, sweeps="only", unfinished=True) == sweep
+    assert resolve("best", runs.config, sweeps="only").run_id == runs.ids["a"]
+    assert resolve("sweeping", runs.config, sweeps="too") == sweep
+    assert resolve(str(sweep.folder), runs.config, sweeps="too") == Reference(None, sweep.folder, "sweep", "sweep")
+    assert find_folder("sweeping", runs.config, sweeps="too") == sweep.folder
+
+
+def test_a_sweep_where_a_run_is_wanted_is_refused_in_one_line(runs: Runs, sweep: Reference) -> None:
+    for ref in ("sweeping", str(sweep.folder), str(sweep.run_id)):
+        with pytest.raises(
+            InputError, match=r"is a sweep, not a run: name a job's folder, such as .*/sweep/0"
+        ) as refused:
+            resolve(ref, runs.config)
+        assert "\n" not in str(refused.value)
 
 
 def test_a_run_whose_folder_is_elsewhere_is_found_without_it(runs: Runs) -> None:

@@ -6,16 +6,17 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from vae_experiments.sweeps.board import Board, plan_table
+from vae_experiments.runs.plan import Job, Plan, job_name
+from vae_experiments.sweeps.board import Board
 from vae_experiments.sweeps.capacity import Capacity
 from vae_experiments.sweeps.cost import Cost
-from vae_experiments.sweeps.plan import Job, Plan, job_name
-from vae_experiments.sweeps.plan_table import makespan
+from vae_experiments.sweeps.plan_table import PlanTable, makespan
 from vae_experiments.sweeps.progress import Progress
 from vae_experiments.sweeps.source import Outcome
 
@@ -46,7 +47,7 @@ def printed(
     width: int = 80,
 ) -> list[str]:
     file = io.StringIO()
-    Console(file=file, width=width).print(plan_table(plan, costs, capacity, duplicates))
+    Console(file=file, width=width).print(PlanTable(plan, costs, capacity, duplicates))
     lines = file.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     assert file.getvalue().isascii()
@@ -100,8 +101,14 @@ def test_many_keys_fall_back_to_names_that_are_whole() -> None:
     assert wide[2].split()[:7] == ["0", "2", "0.5", "conv_small", "[16,32,64]", "0.00001", "0.0000025"]
 
 
-def test_a_search_has_no_jobs_yet() -> None:
-    assert printed(make_plan(0, GRID, search={}), [], None) == ["latent_sweep: a search"]
+def test_a_search_is_told_by_samples_of_its_space() -> None:
+    search = {"settings": {"n_trials": 10}}
+    assert printed(make_plan(0, GRID, search=search), [], None) == ["latent_sweep: 10 trials"]
+    samples: list[Cost | None] = [make_cost(20.0), replace(make_cost(40.0), parameters=28_273)]
+    lines = printed(make_plan(0, GRID, search=search), samples)
+    assert lines[1] == "a trial: 28 k to 551 k parameters, 0.9 GB, 20 s to 40 s"
+    assert lines[2].startswith("2 at once (2 cores), 1 thread each; 1.7 GB of memory, ")
+    assert lines[3] == "about 2 min 30 s in all"
 
 
 def test_the_time_of_jobs_side_by_side() -> None:
@@ -239,7 +246,7 @@ ON_A_TERMINAL = """
 import logging
 from vae_experiments.console import ConsoleHandler
 from vae_experiments.sweeps.board import Board
-from vae_experiments.sweeps.plan import Job
+from vae_experiments.runs.plan import Job
 from vae_experiments.sweeps.source import Outcome
 logging.getLogger().addHandler(ConsoleHandler())
 logging.getLogger().addHandler(logging.FileHandler("run.log"))

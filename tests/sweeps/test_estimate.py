@@ -14,7 +14,7 @@ from vae_experiments.runs.assemble import assemble
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder
 from vae_experiments.sweeps.child import in_child
-from vae_experiments.sweeps.cost import PICTURES_SECONDS, RECORD_SECONDS, Extent, Sample
+from vae_experiments.sweeps.cost import PICTURES_SECONDS, RECORD_SECONDS, START_SECONDS, Extent, Sample
 from vae_experiments.sweeps.estimate import estimate_plan, measure_in_child, survey
 from vae_experiments.training.loop import fit
 from vae_experiments.training.run import TrainingRun
@@ -37,7 +37,7 @@ def test_a_measured_job(composed: Composed) -> None:
     run = make_run(config)
     assert cost.parameters == sum(p.numel() for p in run.state.vae.parameters())
     assert 0 < 4 * cost.step_seconds < cost.epoch_seconds < 8 * cost.step_seconds + 1  # 200 images, 50 a step
-    assert cost.total_seconds == pytest.approx(7 * cost.epoch_seconds)
+    assert cost.total_seconds == pytest.approx(7 * cost.epoch_seconds + START_SECONDS)
     assert 2e8 < cost.peak_bytes < 2e9
     assert not cost.approximate
 
@@ -47,22 +47,22 @@ def test_the_time_of_an_epoch_is_that_of_a_real_one(composed: Composed) -> None:
     run = make_run(config)
     cost = measure_in_child(config, 1, Path.cwd())
     fit(run)
-    # Other tests run meanwhile: a factor of three is what can be promised here.
-    assert 1 / 3 < cost.step_seconds * 40 / run.metrics["time/epoch_seconds"] < 3
+    # Other tests run meanwhile: a factor of five is what can be promised here.
+    assert 1 / 5 < cost.step_seconds * 40 / run.metrics["time/epoch_seconds"] < 5
 
 
 def test_whole_runs_are_extrapolated() -> None:
     extent = Extent(parameters=10, train=95, val=20, batch_size=10, max_epochs=3, pictures=True, record=True)
     cost = Sample(step=2.0, val_image=0.5, peak=1e6).cost(extent)
     assert cost.epoch_seconds == 2.0 * 9.5 + 0.5 * 20  # the last batch holds half as many images
-    assert cost.total_seconds == 3 * cost.epoch_seconds + PICTURES_SECONDS + RECORD_SECONDS
+    assert cost.total_seconds == 3 * cost.epoch_seconds + START_SECONDS + PICTURES_SECONDS + RECORD_SECONDS
     small = Extent(parameters=10, train=5, val=20, batch_size=10, max_epochs=3, pictures=False, record=False)
     assert Sample(step=2.0, val_image=0.5, peak=1e6).cost(small).epoch_seconds == 2.0 + 0.5 * 20
 
 
 def test_parameters_are_counted_without_weights(composed: Composed) -> None:
     configs = [composed(f"architecture.latent_dim={dim}", f"seed={seed}") for dim in (2, 9) for seed in (0, 1)]
-    extents = in_child(survey, configs, cwd=Path.cwd(), timeout=None)
+    extents = survey(configs)
     built = [sum(p.numel() for p in make_run(config).state.vae.parameters()) for config in configs]
     assert [extent.parameters for extent in extents] == built
     assert {(extent.train, extent.val) for extent in extents} == {(200, 100)}
@@ -96,7 +96,7 @@ def test_a_job_that_cannot_work_is_named(composed: Composed) -> None:
         estimate_plan([good, bad], 1, Path.cwd())
     bad = composed("optimizer.lr=-1")
     with pytest.raises(InputError, match=r"job 2: .*optimizer"):
-        estimate_plan([good, good, bad], 1, Path.cwd())
+        survey([good, good, bad])
 
 
 def test_a_loss_that_is_not_finite_costs_its_estimate(composed: Composed, caplog: pytest.LogCaptureFixture) -> None:
@@ -110,8 +110,7 @@ def test_a_loss_that_is_not_finite_costs_its_estimate(composed: Composed, caplog
 def test_too_little_memory_is_the_reason_given(composed: Composed) -> None:
     mlp = "vae_experiments.models.architectures.MLP"
     huge = composed() | {"architecture": {"_target_": mlp, "hidden": [2_000_000, 2_000_000]}}
-    extent, *_ = in_child(survey, [huge], cwd=Path.cwd(), timeout=None)
-    assert extent.parameters > 7e12  # counted all the same
+    assert survey([huge])[0].parameters > 7e12  # counted all the same
     with pytest.raises(RunFailed, match="out of memory"):
         measure_in_child(huge, 1, Path.cwd())
 

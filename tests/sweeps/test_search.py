@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ import sqlalchemy
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
+from support import BARE, results
 
+from vae_experiments.cli import main
 from vae_experiments.config.paths import conf_dir
 from vae_experiments.errors import InputError, RunFailed
-from vae_experiments.sweeps.plan import Job
+from vae_experiments.runs.plan import Job
 from vae_experiments.sweeps.search import Search
-from vae_experiments.sweeps.search_settings import SearchSettings, plan_search
+from vae_experiments.sweeps.search_settings import METRICS, SearchSettings, plan_search
 from vae_experiments.sweeps.source import Outcome
 
 SPACE = ("optimizer.lr=tag(log,interval(1e-4,1e-2))", "architecture.latent_dim=range(2,17)", "activation=relu,gelu")
@@ -59,7 +62,7 @@ class Folders:
 def elbo(varied: Mapping[str, Any]) -> float:
     """Best, at -100, for a learning rate of 1e-3 and 8 latent dimensions."""
     lr, latent_dim = varied["optimizer.lr"], varied["architecture.latent_dim"]
-    return -100 - 5 * float(math.log10(lr / 1e-3) ** 2) - abs(latent_dim - 8) - (varied["activation"] == "gelu")
+    return float(-100 - 5 * math.log10(lr / 1e-3) ** 2 - abs(latent_dim - 8) - (varied["activation"] == "gelu"))
 
 
 def finished(varied: Mapping[str, Any], epochs: int = 3) -> Outcome:
@@ -98,8 +101,8 @@ def test_optuna_is_told_each_job_s_value_at_its_best_epoch(tmp_path: Path) -> No
 def test_tpe_learns_where_the_good_values_are(tmp_path: Path) -> None:
     means = {}
     for sampler in ("tpe", "random"):
-        chosen = settings(n_trials=40, sampler=sampler, storage="sqlite:///:memory:", study=sampler)
-        late = run_all(Search(chosen, tmp_path, Folders(tmp_path / sampler)))[20:]
+        chosen = settings(n_trials=25, sampler=sampler, storage="sqlite:///:memory:", study=sampler)
+        late = run_all(Search(chosen, tmp_path, Folders(tmp_path / sampler)))[12:]
         means[sampler] = sum(elbo(job.varied) for job in late) / len(late)
     assert means["tpe"] > means["random"] + 1
 
@@ -174,7 +177,10 @@ def test_a_resume_continues_what_was_stopped_and_counts_what_was_done(tmp_path: 
     jobs = [job for job in (search.next() for _ in range(3)) if job is not None]
     search.ended(jobs[1], finished(jobs[1].varied))
     search.ended(jobs[2], Outcome("STOPPED"))
-    again = run_all(Search(settings(n_trials=5), tmp_path, Folders(tmp_path)))
+    resumed = Search(settings(n_trials=5), tmp_path, Folders(tmp_path))
+    assert resumed.left == 4
+    again = run_all(resumed)
+    assert resumed.left == 0
     assert [job.number for job in again] == [0, 2, 3, 4]
     assert [again[0], again[1]] == [jobs[0], jobs[2]]
     assert [trial.state for trial in trials(tmp_path)] == [TrialState.COMPLETE] * 5
@@ -184,15 +190,15 @@ def test_a_resume_continues_what_was_stopped_and_counts_what_was_done(tmp_path: 
 def test_a_resume_draws_what_the_uninterrupted_search_would_have_drawn(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
-    whole = run_all(Search(settings(n_trials=14), tmp_path / "whole", Folders(tmp_path / "whole")))
+    whole = run_all(Search(settings(n_trials=12), tmp_path / "whole", Folders(tmp_path / "whole")))
     parts: list[Job] = []
-    for stop in (4, 11, 14):  # the last ones are TPE's own
-        search = Search(settings(n_trials=14), tmp_path / "parts", Folders(tmp_path / "parts"))
+    for stop in (4, 11, 12):  # the last ones are TPE's own
+        search = Search(settings(n_trials=12), tmp_path / "parts", Folders(tmp_path / "parts"))
         while len(parts) < stop and (job := search.next()) is not None:
             search.ended(job, finished(job.varied))
             parts.append(job)
     assert parts == whole
-    assert len({json.dumps(job.varied) for job in whole}) == 14
+    assert len({json.dumps(job.varied) for job in whole}) == 12
 
 
 def test_a_failed_job_is_run_once_more_by_a_resume_as_the_same_job(tmp_path: Path) -> None:
@@ -202,6 +208,7 @@ def test_a_failed_job_is_run_once_more_by_a_resume_as_the_same_job(tmp_path: Pat
     search.ended(first, Outcome("FAILED", "disk full"))
     assert search.next() is not None
     search = Search(settings(n_trials=3), tmp_path, Folders(tmp_path))
+    assert search.left == 3
     again = run_all(search)
     assert [job.number for job in again] == [1, 0, 3]  # trial 2 is job 0's second try
     assert again[1] == first
@@ -221,14 +228,14 @@ def test_a_value_that_is_not_finite_is_not_tried_again(tmp_path: Path) -> None:
 
 
 def test_values_that_cannot_work_fail_their_trial_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    search = Search(settings(n_trials=12), tmp_path, Folders(tmp_path, refuse="gelu"))
+    search = Search(settings(n_trials=8), tmp_path, Folders(tmp_path, refuse="gelu"))
     jobs = run_all(search)
     states = [trial.state for trial in trials(tmp_path)]
-    assert 0 < len(jobs) < 12
+    assert 0 < len(jobs) < 8
     assert states.count(TrialState.COMPLETE) == len(jobs)
-    assert states.count(TrialState.FAIL) == 12 - len(jobs)
+    assert states.count(TrialState.FAIL) == 8 - len(jobs)
     assert "cannot run: gelu: cannot be (optimizer.lr=" in caplog.text
-    assert Search(settings(n_trials=12), tmp_path, Folders(tmp_path)).next() is None
+    assert Search(settings(n_trials=8), tmp_path, Folders(tmp_path)).next() is None
 
 
 def test_a_space_of_which_nothing_works_ends_the_search(tmp_path: Path) -> None:
@@ -240,10 +247,10 @@ def test_a_space_of_which_nothing_works_ends_the_search(tmp_path: Path) -> None:
 
 def test_what_has_run_is_not_run_again(tmp_path: Path) -> None:
     space = ("optimizer.lr=1e-3,1e-2", "architecture.latent_dim=2,4", "activation=choice(relu)")
-    jobs = run_all(Search(settings(*space, n_trials=15), tmp_path, Folders(tmp_path)))
+    jobs = run_all(Search(settings(*space, n_trials=8), tmp_path, Folders(tmp_path)))
     assert len({json.dumps(job.varied) for job in jobs}) == len(jobs) <= 4
     told = trials(tmp_path)
-    assert len(told) == 15
+    assert len(told) == 8
     for trial in told:
         same = next(job for job in jobs if trials_params(job) == trial.params)
         assert trial.value == elbo(same.varied)
@@ -256,7 +263,7 @@ def trials_params(job: Job) -> dict[str, str]:
 def test_several_objectives_give_the_pareto_front(tmp_path: Path) -> None:
     wanted = ["minimize val/reconstruction", "minimize val/kl"]
     space = ("objective.kl_weight=choice(0.5,1,2,4)",)
-    search = Search(settings(*space, n_trials=30, objectives=wanted), tmp_path, Folders(tmp_path))
+    search = Search(settings(*space, n_trials=12, objectives=wanted), tmp_path, Folders(tmp_path))
     while (job := search.next()) is not None:
         weight = job.varied["objective.kl_weight"]
         row = {"val/reconstruction": 100 + 10 * weight, "val/kl": 20 / weight, "best/epoch": 1}
@@ -295,7 +302,7 @@ def test_sigkill_before_any_commit_loses_and_doubles_no_trial(tmp_path: Path) ->
     context = multiprocessing.get_context("fork")
     optuna.create_study(storage="sqlite:///:memory:")  # imports what every process would import again
     codes = []
-    for commit in (*range(1, 31), 10_000):
+    for commit in (*range(1, 25), 10_000, 10_000):  # the last one retries what failed in the one before
         process = context.Process(target=killed_at_commit, args=(tmp_path, commit))
         process.start()
         process.join()
@@ -339,9 +346,23 @@ def test_a_mistaken_setting_is_refused_in_one_line(keys: dict[str, Any], says: s
     assert "\n" not in str(refused.value)
 
 
+def test_the_metrics_that_may_be_asked_for_are_those_that_a_run_logs() -> None:
+    assert main(["train", *BARE, "trainer.max_epochs=1", "hydra.run.dir=run"]) == 0
+    (row,) = results(Path("run"))
+    logged = {name for name in row if not name.startswith("best/")}
+    assert logged == {name for name in METRICS if not name.startswith("time/")}
+
+
 def test_a_stored_search_names_no_classes_but_optunas() -> None:
     stored = {**plain(), "pruner": {"_target_": "subprocess.Popen", "args": ["true"]}}
     with pytest.raises(InputError, match="may only name classes of optuna"):
+        SearchSettings.from_plain(stored)
+
+
+def test_without_optuna_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = plain()
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(InputError, match=r"pip install 'vae-experiments\[search\]'"):
         SearchSettings.from_plain(stored)
 
 

@@ -2,21 +2,22 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from vae_experiments.comparison.rows import Compared, History
 from vae_experiments.comparison.varied import settings
 from vae_experiments.errors import InputError
 from vae_experiments.runs.folder import RunFolder
-from vae_experiments.sweeps.folder import SweepFolder
-from vae_experiments.sweeps.plan import Plan
+from vae_experiments.runs.plan import Plan
+from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.tracking.journal import is_tracked, read_start
 
 PROGRESS = "progress.json"
 
 
-def sweep_rows(sweep: Path) -> tuple[Plan, list[Compared]]:
-    """A sweep's plan and its jobs, those that have not begun too, each with what was swept.
+def sweep_rows(sweep: Path, *, whole: bool = False) -> tuple[Plan, list[Compared]]:
+    """A sweep's plan and its jobs, those that have not begun too, each with what was swept; or its `whole` config.
 
     Raises:
         InputError: `sweep` holds no plan.
@@ -24,8 +25,11 @@ def sweep_rows(sweep: Path) -> tuple[Plan, list[Compared]]:
     plan = SweepFolder(sweep).plan()
     rows = []
     for job in plan.jobs:
-        seed = job.varied.get("seed")
-        rows.append(_row(sweep / str(job.number), job.name, job.varied, seed if isinstance(seed, int) else None))
+        folder, seed = sweep / str(job.number), job.varied.get("seed")
+        if whole and (folder / "config.yaml").is_file():
+            rows.append(replace(run_row(folder), name=job.name))
+        else:
+            rows.append(_row(folder, job.name, job.varied, seed if isinstance(seed, int) else None))
     return plan, rows
 
 

@@ -10,7 +10,7 @@ from vae_experiments.comparison.stored import children, stored_row, whole_experi
 from vae_experiments.comparison.varied import varied_keys
 from vae_experiments.errors import InputError
 from vae_experiments.runs.reference import Reference, Sweeps, is_run_folder, resolve
-from vae_experiments.sweeps.folder import SweepFolder
+from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.store import Store
 
@@ -97,8 +97,7 @@ class _Finder:
         folder = reference.folder
         if folder is not None and SweepFolder(folder).exists:
             # What differs from the other runs may be more than what was swept: the whole configs.
-            jobs = [folder / str(number) for number in range(len(sweep_rows(folder)[0].jobs))]
-            return [run_row(job) for job in jobs if is_run_folder(job)]
+            return sweep_rows(folder, whole=True)[1]
         if reference.run_id is None or not self.tracking.enabled:
             assert folder is not None
             return [run_row(folder)]
@@ -131,9 +130,12 @@ def _sweep_folders() -> list[Path]:
 
 def _unique(rows: Sequence[Compared]) -> list[Compared]:
     """Each run once, however many REFs name it."""
-    return list({row.run_id or str(row.folder): row for row in rows}.values())
+    found: dict[str, Compared] = {}
+    for row in rows:
+        found.setdefault(row.run_id or str(row.folder), row)
+    return list(found.values())
 
 
 def _title(references: Sequence[Reference | None], tracking: TrackingConfig, count: int) -> str:
     names = [f"experiment {tracking.experiment}" if each is None else each.name for each in references]
-    return ", ".join(names) if len(names) <= 3 else f"{count} runs"
+    return ", ".join(names) if len(names) <= 3 and len(set(names)) == len(names) else f"{count} runs"

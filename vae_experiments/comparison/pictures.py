@@ -9,7 +9,7 @@ from vae_experiments.comparison.rows import FINISHED, KL, RECONSTRUCTION, Compar
 from vae_experiments.figures.comparison import metric_by_parameter, rate_distortion
 from vae_experiments.figures.comparison_curves import learning_curves, parallel_coordinates
 from vae_experiments.figures.lineup import Floats, Lineup
-from vae_experiments.sweeps.plan import short_names
+from vae_experiments.runs.plan import short_names
 
 CURVES = 60  # runs in one picture of curves, the best ones
 

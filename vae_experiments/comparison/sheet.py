@@ -65,7 +65,8 @@ def draw_sheet(
     """
     names = {id(row): label for row, label in zip(rows, labels, strict=True)}
     candidates = [row for row in ranked(rows, metric) if row.best_epoch is not None]
-    if len(candidates) > ROWS:
+    trained = len(candidates)
+    if trained > ROWS:
         candidates = [group[0] for group in repeats(candidates, keys)]
     shape: tuple[int, ...] | None = None
     known: dict[str, _Originals] = {}
@@ -103,7 +104,11 @@ def draw_sheet(
             "Right: the same latent points, decoded."
         )
     ]
-    parts += [f"Of {len(rows)} runs the best {sum(map(len, strips.values()))}."] if len(candidates) > ROWS else []
+    parts += (
+        [f"The best {min(ROWS, len(candidates))} of {trained} runs, the best seed of each setting."]
+        if trained > ROWS
+        else []
+    )
     parts += [_named("No checkpoint could be read of", unread), _named("Images of another shape", other_shapes)]
     return contact_sheet(bands, " ".join(part for part in parts if part))
 

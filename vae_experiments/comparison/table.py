@@ -17,7 +17,7 @@ from vae_experiments.comparison.rows import (
     repeats,
     without_seed,
 )
-from vae_experiments.sweeps.plan import short_names
+from vae_experiments.runs.plan import short_names
 
 Cell = str | float | int | bool | None
 

@@ -178,7 +178,7 @@ def heading(title: str) -> Line2D:
 
 def plain(number: float) -> str:
     """A number as people write it."""
-    return f"{number:g}".replace("-", "\N{MINUS SIGN}")
+    return ("\N{MINUS SIGN}" if number < 0 else "") + f"{abs(number):g}"
 
 
 def log_locator(values: Sequence[float]) -> LogLocator:
@@ -225,7 +225,7 @@ def in_view(lineup: Lineup, values: Floats, *, higher: bool) -> NDArray[np.bool_
         return finite
     middle = float(np.median(values[finite]))
     best = float(values[finite].max() if higher else values[finite].min())
-    room = 10 * max(abs(best - middle), 1e-3 * abs(middle), 1e-9)
+    room = 10 * max(abs(best - middle), 0.1 * abs(middle), 1e-9)
     near: NDArray[np.bool_] = finite & (np.abs(np.where(finite, values, middle) - middle) <= room)
     final = near & lineup.finished
     if final.sum() > 1 and np.ptp(values[final]) > 0:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from vae_experiments.errors import InputError
-from vae_experiments.sweeps.folder import PLAN, SweepFolder
+from vae_experiments.runs.sweep_folder import PLAN, SweepFolder
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.journal import is_tracked, read_start
 from vae_experiments.tracking.names import KIND_TAG, MAX_RUN_NAME, text

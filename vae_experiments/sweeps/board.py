@@ -14,15 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from vae_experiments.console import ConsoleHandler, console
+from vae_experiments.runs.plan import Job
 from vae_experiments.sweeps import human
-from vae_experiments.sweeps.plan import Job
-from vae_experiments.sweeps.plan_table import makespan, plan_table
+from vae_experiments.sweeps.plan_table import makespan
 from vae_experiments.sweeps.source import Outcome
 
 if TYPE_CHECKING:  # it imports PyTorch
     from vae_experiments.sweeps.progress import Progress
-
-__all__ = ["Board", "plan_table"]
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """How many jobs this machine bears at once, and with how many threads each."""
 
-import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +8,6 @@ from pathlib import Path
 import psutil
 
 from vae_experiments.sweeps import human
-
-log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.8  # of what is available: estimates err, and other programs need some
 CGROUPS = Path("/sys/fs/cgroup")
@@ -26,12 +23,14 @@ class Capacity:
         threads: of each.
         why: what decided it, in a few words.
         gpus: to be shared out, one to a job; 0 on the CPU.
+        warning: what the user should know before the sweep starts; "" for nothing.
     """
 
     jobs: int
     threads: int
     why: str
     gpus: int = 0
+    warning: str = ""
 
 
 def jobs_at_once(
@@ -56,24 +55,20 @@ def jobs_at_once(
     limits.append((max(here // (threads or 1), 1), f"{here} core" + "s" * (here > 1)))
     if threads and threads > 1:
         limits[-1] = (limits[-1][0], f"{limits[-1][1]}, {threads} threads a job")
+    warning = ""
     if peak_bytes:
-        fit = int(MEMORY_SHARE * available_memory() / peak_bytes)
+        available = available_memory()
+        fit = int(MEMORY_SHARE * available / peak_bytes)
         if fit < 1:
-            log.warning(
-                "a job needs about %s of memory, %s are available",
-                human.size(peak_bytes),
-                human.size(available_memory()),
-            )
+            warning = f"a job needs about {human.size(peak_bytes)} of memory, {human.size(available)} are available"
         limits.append((max(fit, 1), f"memory: {human.size(peak_bytes)} a job"))
     most, why = min(limits, key=lambda limit: limit[0])
     if asked is not None:
-        if asked > max(here // (threads or 1), 1) and not devices:
-            log.warning("%d jobs at once on %d core%s: each will be slower", asked, here, "s" * (here > 1))
-        elif asked > most and jobs > most:
-            log.warning("%d jobs at once are more than this machine bears (%s)", asked, why)
+        if min(asked, jobs) > most:
+            warning = f"{min(asked, jobs)} jobs at once are more than this machine bears ({why})"
         most, why = min(asked, jobs), "as asked"
     most = max(most, 1)
-    return Capacity(most, threads or max(here // most, 1), why, devices)
+    return Capacity(most, threads or max(here // most, 1), why, devices, warning)
 
 
 def cores() -> int:

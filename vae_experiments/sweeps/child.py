@@ -14,6 +14,10 @@ from vae_experiments.sweeps.executors.local import start_process
 T = TypeVar("T")
 
 
+class Died(RunFailed):
+    """The process ended without an answer: killed, for want of memory or by a signal."""
+
+
 def in_child(function: Callable[[Any], T], argument: Any, *, cwd: Path, timeout: float | None) -> T:
     """`function(argument)`, computed in the folder `cwd` by a process that does nothing else.
 
@@ -25,7 +29,8 @@ def in_child(function: Callable[[Any], T], argument: Any, *, cwd: Path, timeout:
 
     Raises:
         InputError: as the function did.
-        RunFailed: the function failed in any other way, or its process died.
+        Died: its process did.
+        RunFailed: the function failed in any other way.
         TimeoutError: there was no answer in time.
     """
     if timeout is not None and timeout <= 0:
@@ -39,7 +44,7 @@ def in_child(function: Callable[[Any], T], argument: Any, *, cwd: Path, timeout:
         answer = ours.recv()
     except EOFError:
         process.join()
-        raise RunFailed(_how_it_died(process.exitcode)) from None
+        raise Died(_how_it_died(process.exitcode)) from None
     finally:
         process.kill()
         process.join()

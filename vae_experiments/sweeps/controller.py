@@ -1,10 +1,11 @@
 """Runs a sweep's jobs: starts them as there is room, watches them, and writes down how each of them went."""
 
 import logging
+import os
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,12 @@ from types import FrameType
 from vae_experiments.errors import InputError
 from vae_experiments.lock import is_held
 from vae_experiments.runs.folder import RunFolder
+from vae_experiments.runs.plan import Job
 from vae_experiments.runs.post_mortem import record_failure
+from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.sweeps.board import Board
 from vae_experiments.sweeps.executors.base import Executor, Handle, Order
-from vae_experiments.sweeps.folder import SweepFolder
 from vae_experiments.sweeps.parent import Parent
-from vae_experiments.sweeps.plan import Job
 from vae_experiments.sweeps.progress import read_progress
 from vae_experiments.sweeps.report import Report
 from vae_experiments.sweeps.source import History, JobSource, Outcome
@@ -27,7 +28,7 @@ from vae_experiments.tracking.config import TrackingConfig
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
-STORE_SECONDS = 5.0  # between tries of a store that is away
+RETRY_SECONDS = 5.0  # between tries of what is in the way: a store that is away, a job that is still held
 
 HOPELESS = "hopeless beside the others"
 
@@ -72,12 +73,13 @@ class Controller:
     board: Board
     tracking: TrackingConfig
     stop_on_failure: bool = False
-    failures: dict[Job, str] = field(default_factory=dict)
-    stopped: int = 0
+    failures: dict[int, tuple[Job, str]] = field(default_factory=dict)  # by number: which, and why
     signum: int = 0
     _running: list[Running] = field(default_factory=list)
-    _next_try: float = 0.0
     _closing: bool = False  # start no more
+    _postponed: Job | None = None
+    _said_why: str = ""
+    _next_try: float = 0.0
 
     def run(self) -> None:
         """Returns when no job is left, or when all have left after a signal or a failure that stops the sweep."""
@@ -98,32 +100,33 @@ class Controller:
             if time.monotonic() < self._next_try:
                 return True
             job = self._postponed or self.source.next()
-            if job is None:
+            if job is None or self._closing:  # a signal came while a search was drawing
                 return False
-            self._postponed = None
-            folder = self.folder.job(job)
-            if is_held(folder.path):  # by an earlier sweep's process that has not gone yet, or a cluster's
-                self._postpone(job, f"job {job.number} is still being written by another process: waiting for it")
-                return True
-            try:
-                self.parent.register(folder.path, job)
-            except InputError as error:
-                self._postpone(job, f"no job is started until MLflow can record it: {error}")
-                return True
-            self._said_why = ""
-            handle = self.executor.submit(self.order(folder.path))
-            self._running.append(Running(job, handle, time.monotonic()))
-            self.board.started(job)
+            why_not = self._start(job)
+            if why_not:
+                if why_not != self._said_why:
+                    log.warning("%s", why_not)
+                self._next_try = time.monotonic() + RETRY_SECONDS
+            self._postponed, self._said_why = (job, why_not) if why_not else (None, "")
         return True
 
-    _postponed: Job | None = None
-    _said_why: str = ""
-
-    def _postpone(self, job: Job, why: str) -> None:
-        if why != self._said_why:
-            log.warning("%s", why)
-        self._said_why, self._postponed = why, job
-        self._next_try = time.monotonic() + STORE_SECONDS
+    def _start(self, job: Job) -> str:
+        """Starts one job; why it must wait, if it must."""
+        folder = self.folder.job(job)
+        if is_held(folder.path) and not self.executor.outlives:
+            return f"job {job.number} is still being written by another process: waiting for that to end"
+        if folder.begun and folder.info().status == "FINISHED":  # by that other process
+            progress = read_progress(folder.path)
+            self._close(job, Outcome("FINISHED", history=() if progress is None else progress.history), 0.0)
+            return ""
+        try:
+            self.parent.register(folder.path, job)
+        except InputError as error:
+            return f"no job is started until MLflow can record it: {error}"
+        handle = self.executor.submit(self.order(folder.path))
+        self._running.append(Running(job, handle, time.monotonic()))
+        self.board.started(job)
+        return ""
 
     def _look_at(self, running: Running) -> None:
         job, folder = running.job, self.folder.job(running.job)
@@ -132,25 +135,25 @@ class Controller:
         if progress is not None:
             self.board.update(job, progress)
         history: History = () if progress is None else progress.history
-        if words is None:
-            if len(history) > running.epochs:
-                running.epochs = len(history)
-                self.report.is_due = True
-                if not running.asked and self.source.hopeless(job, history):
-                    self._stop(running, HOPELESS)
-            return
-        self._running.remove(running)
-        outcome = self._judge(running, folder, words, history)
+        if words is not None:
+            self._running.remove(running)
+            self._close(job, self._judge(running, folder, words, history), time.monotonic() - running.since)
+            if running.asked == HOPELESS:
+                self._tag_hopeless(job, folder)
+        elif len(history) > running.epochs:
+            running.epochs = len(history)
+            self.report.is_due = True
+            has_more = progress is not None and progress.epoch < progress.max_epochs
+            if has_more and not running.asked and self.source.hopeless(job, history):
+                self._stop(running, HOPELESS)
+
+    def _close(self, job: Job, outcome: Outcome, seconds: float) -> None:
+        """Tells everybody how a job went."""
         self.source.ended(job, outcome)
-        self.board.ended(job, outcome, time.monotonic() - running.since)
+        self.board.ended(job, outcome, seconds)
         self.report.is_due = True
-        if running.asked == HOPELESS:
-            self._tag_hopeless(job, folder)
-        if outcome.status == "STOPPED":
-            self.stopped += running.asked != HOPELESS
-        elif outcome.status == "FAILED":
-            self.failures[job] = outcome.reason
-            log.error("job %d (%s) failed: %s", job.number, job.name, outcome.reason)
+        if outcome.status == "FAILED":
+            self.failures[job.number] = (job, outcome.reason)
             if self.stop_on_failure:
                 self._stop_all("sweep.on_failure=stop")
 
@@ -207,8 +210,8 @@ class Controller:
                 signal.signal(signum, handler)
 
 
-def list_failures(folder: SweepFolder, failures: dict[Job, str]) -> None:
+def list_failures(folder: SweepFolder, failures: Mapping[int, tuple[Job, str]]) -> None:
     """One line for each job that failed: which, why, and where to read more."""
-    for job, reason in sorted(failures.items(), key=lambda item: item[0].number):
-        path = folder.job(job).path / "run.log"
-        log.error("failed: job %d (%s): %s; %s", job.number, job.name, reason, shlex.quote(str(path)))
+    for number, (job, reason) in sorted(failures.items()):
+        path = os.path.relpath(folder.job(job).path / "run.log")
+        log.error("failed: job %d (%s): %s; see %s", number, job.name, reason, shlex.quote(path))

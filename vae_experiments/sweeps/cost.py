@@ -10,6 +10,7 @@ MB = 10**6
 SPREAD_BYTES = 100 * MB  # by which the same run's peak differs from one time to the next
 PICTURES_BYTES = 250 * MB
 RECORD_BYTES = 80 * MB  # MLflow's store open, and the models exported
+START_SECONDS = 2.0  # process, data, model: the smallest run's, which trained for a tenth of that
 # The same runs took 5 to 8 s longer with pictures and 3 s longer with a record; both grow little with the run.
 PICTURES_SECONDS = 5.0
 RECORD_SECONDS = 3.0
@@ -23,7 +24,7 @@ class Cost:
         parameters: of its model.
         step_seconds: one update.
         epoch_seconds: an epoch's updates and its validation.
-        total_seconds: all epochs, then pictures and record.
+        total_seconds: start, all epochs, pictures and record. What hooks do within or after an epoch is not in it.
         peak_bytes: of main memory, from start to end, libraries included.
         approximate: interpolated between jobs that were measured.
     """
@@ -65,6 +66,7 @@ class Sample:
     def cost(self, extent: Extent, *, approximate: bool = False) -> Cost:
         """Of a whole run of that extent."""
         epoch = self.step * extent.train / min(extent.batch_size, extent.train) + self.val_image * extent.val
-        total = extent.max_epochs * epoch + PICTURES_SECONDS * extent.pictures + RECORD_SECONDS * extent.record
+        around = START_SECONDS + PICTURES_SECONDS * extent.pictures + RECORD_SECONDS * extent.record
+        total = extent.max_epochs * epoch + around
         peak = self.peak + SPREAD_BYTES + PICTURES_BYTES * extent.pictures + RECORD_BYTES * extent.record
         return Cost(extent.parameters, self.step, epoch, total, round(peak), approximate)

@@ -39,9 +39,13 @@ def part(loader: ConfigLoader, params: Mapping[str, Any], arguments: Sequence[st
         params: overrides that a config file brings, hydra.sweeper.params; what is typed wins over them.
         arguments: overrides that were typed.
     """
-    lines = [f"{key}={value}" for key, value in params.items()]
+    lines = [f"{key}={'null' if value is None else value}" for key, value in params.items()]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides([*lines, *arguments])
-    last = {override.get_key_element().lstrip("+"): override for override in parsed}
+    last: dict[str, Override] = {}
+    for override in parsed:
+        name = override.get_key_element().lstrip("+")
+        last.pop(name, None)  # so that it stands where it was typed last
+        last[name] = override
     typed = Typed([], {})
     for name, override in last.items():
         if not override.is_sweep_override():
@@ -83,7 +87,8 @@ def combinations(swept: Mapping[str, Sequence[Any]], zipped: Sequence[str]) -> l
     """
     for key in zipped:
         if key not in swept:
-            raise InputError(f"sweep.zip: {key} is not swept; {did_you_mean(key, swept)}")
+            known = did_you_mean(key, swept) if swept else "nothing is: give it several values, as key=a,b"
+            raise InputError(f"sweep.zip: {key} is not swept; {known}")
     counts = {key: len(swept[key]) for key in zipped}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{key} has {count}" for key, count in counts.items())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from vae_experiments.sweeps.plan import Job, Plan, shown
+from vae_experiments.runs.plan import Job, Plan, shown
 from vae_experiments.tracking import names
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.journal import Ending, is_tracked, read_start

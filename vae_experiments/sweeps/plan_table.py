@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from vae_experiments.runs.plan import Plan, short_names, shown
 from vae_experiments.sweeps import human
 from vae_experiments.sweeps.capacity import Capacity, available_memory
 from vae_experiments.sweeps.cost import Cost
-from vae_experiments.sweeps.plan import Plan, short_names, shown
 
 MOST_ROWS = 40
 FIRST, LAST = 20, 15  # rows shown of a longer sweep
@@ -27,7 +27,8 @@ class PlanTable:
 
     Args:
         plan: what will run.
-        costs: of each job, None where it is not known; empty where none was asked for.
+        costs: of each job, None where it is not known; empty where none was asked for. Of a search, whose
+            jobs are not known: of samples of its space.
         capacity: how many at once; None where something else decides it, a cluster for one.
         duplicates: names of jobs that were dropped because another is the same, one entry for each.
     """
@@ -39,14 +40,20 @@ class PlanTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         jobs = self.plan.jobs
-        number = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
-        yield Text(f"{self.plan.name}: {'a search' if self.plan.search is not None else number}", style="bold")
+        number = f"{self._count} {'job' if self.plan.search is None else 'trial'}{'s' * (self._count != 1)}"
+        yield Text(f"{self.plan.name}: {number}", style="bold")
         if jobs:
             wide = self._table(by_key=True)
             unbounded = options.update(max_width=100_000)
             fits = Measurement.get(console, unbounded, wide).maximum <= options.max_width
             yield wide if fits else self._table(by_key=False)
         yield from (Text(line) for line in self._notes())
+        if self.capacity is not None and self.capacity.warning:
+            yield Text(self.capacity.warning, style="yellow")
+
+    @property
+    def _count(self) -> int:
+        return len(self.plan.jobs) if self.plan.search is None else int(self.plan.search["settings"]["n_trials"])
 
     def _table(self, *, by_key: bool) -> Table:
         """With a column for every swept key, or one for the jobs' names where those do not fit."""
@@ -85,6 +92,8 @@ class PlanTable:
             plural = "s" * (len(self.duplicates) > 1)
             notes.append(f"{len(self.duplicates)} duplicate{plural} dropped: {', '.join(names[:MOST_NAMES])}{more}")
         known = [cost for cost in self.costs if cost is not None]
+        if self.plan.search is not None and known:
+            notes.append(f"a trial: {_range(known)}")
         if any(cost.approximate for cost in known):
             notes.append("~ estimated from the jobs that were measured")
         if self.capacity is not None:
@@ -96,19 +105,16 @@ class PlanTable:
         threads = f"{capacity.threads} thread{'s' * (capacity.threads > 1)}{' each' * (capacity.jobs > 1)}"
         notes = [f"{capacity.jobs} at once ({capacity.why}), {threads}"]
         if known:
-            largest = sorted((cost.peak_bytes for cost in known), reverse=True)[: capacity.jobs]
+            peaks = [cost.peak_bytes for cost in known]
+            if self.plan.search is not None:  # any trial may be as large as the largest sample
+                peaks = [max(peaks)] * self._count
+            largest = sorted(peaks, reverse=True)[: capacity.jobs]
             notes[0] += f"; {human.size(sum(largest))} of memory, {human.size(available_memory())} are available"
             mean = sum(cost.total_seconds for cost in known) / len(known)
-            times = [mean if cost is None else cost.total_seconds for cost in self.costs]
+            own = {} if self.plan.search is not None else dict(enumerate(self.costs))
+            times = [mean if (cost := own.get(i)) is None else cost.total_seconds for i in range(self._count)]
             notes.append(f"about {human.duration(makespan(times, capacity.jobs))} in all")
         return notes
-
-
-def plan_table(
-    plan: Plan, costs: Sequence[Cost | None], capacity: Capacity | None, duplicates: Sequence[str] = ()
-) -> PlanTable:
-    """What is shown before the first job starts; see `PlanTable`."""
-    return PlanTable(plan, costs, capacity, duplicates)
 
 
 def makespan(seconds: Sequence[float], at_once: int, under_way: Sequence[float] = ()) -> float:
@@ -135,6 +141,18 @@ def _figures(cost: Cost | None) -> tuple[str, str, str]:
         mark + human.size(cost.peak_bytes),
         mark + human.duration(cost.total_seconds),
     )
+
+
+def _range(costs: Sequence[Cost]) -> str:
+    """From the least to the most that one of them takes."""
+
+    def span(show: Callable[[Any], str], each: Sequence[float]) -> str:
+        return " to ".join(dict.fromkeys((show(min(each)), show(max(each)))))
+
+    parameters = span(human.count, [cost.parameters for cost in costs])
+    memory = span(human.size, [cost.peak_bytes for cost in costs])
+    seconds = span(human.duration, [cost.total_seconds for cost in costs])
+    return f"{parameters} parameters, {memory}, {seconds}"
 
 
 def _setting(value: Any) -> str:

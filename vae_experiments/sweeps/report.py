@@ -6,8 +6,8 @@ import time
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.sweeps.executors.local import start_process
-from vae_experiments.sweeps.folder import SweepFolder
 from vae_experiments.sweeps.parent import Parent
 
 log = logging.getLogger(__name__)

@@ -7,12 +7,12 @@ from typing import Any
 from vae_experiments.errors import InputError
 from vae_experiments.files import digest_file
 from vae_experiments.lock import RunLock
+from vae_experiments.runs.plan import Plan
 from vae_experiments.runs.signature import source_digest
+from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.sweeps.capacity import Capacity, jobs_at_once
 from vae_experiments.sweeps.executors import is_local
 from vae_experiments.sweeps.executors.local import warm_up
-from vae_experiments.sweeps.folder import SweepFolder
-from vae_experiments.sweeps.plan import Plan
 from vae_experiments.sweeps.run import Terms, run_sweep
 
 log = logging.getLogger(__name__)

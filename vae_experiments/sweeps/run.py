@@ -10,18 +10,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from omegaconf.errors import OmegaConfBaseException
+
 from vae_experiments.console import log_to_file
 from vae_experiments.errors import InputError, Interrupted, RunFailed
+from vae_experiments.runs.plan import Job, Plan, job_name
+from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.sweeps.board import Board
 from vae_experiments.sweeps.capacity import Capacity
-from vae_experiments.sweeps.child import in_child
+from vae_experiments.sweeps.child import Died, in_child
 from vae_experiments.sweeps.compose import Templates
 from vae_experiments.sweeps.controller import Controller, list_failures
 from vae_experiments.sweeps.executors import build_executor
 from vae_experiments.sweeps.executors.base import Order
-from vae_experiments.sweeps.folder import SweepFolder
 from vae_experiments.sweeps.parent import Parent
-from vae_experiments.sweeps.plan import Job, Plan, job_name
 from vae_experiments.sweeps.report import Report
 from vae_experiments.sweeps.source import JobSource, Outcome
 from vae_experiments.tracking.address import shown
@@ -97,6 +99,8 @@ def run_sweep(folder: SweepFolder, terms: Terms, capacity: Capacity) -> None:
             controller.run()
         if not controller.signum:
             report.finish()
+        for line in source.results():
+            log.info("%s", line)
         list_failures(folder, controller.failures)
         again = f"vae resume {shlex.quote(os.path.relpath(folder.path))}"
         if controller.signum:
@@ -127,10 +131,15 @@ def _source(folder: SweepFolder, plan: Plan, terms: Terms) -> tuple[JobSource, t
         from vae_experiments.sweeps.estimate import survey
         from vae_experiments.sweeps.start import job_config
 
-        config = templates.config(varied)
         name = job_name(varied)
         try:
+            config = templates.config(varied)
+        except OmegaConfBaseException as error:
+            raise InputError(str(error).splitlines()[0]) from error
+        try:
             in_child(survey, [config], cwd=Path.cwd(), timeout=None)
+        except Died:  # of a signal, maybe, which says nothing of these values
+            raise
         except RunFailed as error:
             raise InputError(str(error)) from error
         job = folder.write_job(number, name, varied, job_config(config, name, threads))
@@ -138,7 +147,7 @@ def _source(folder: SweepFolder, plan: Plan, terms: Terms) -> tuple[JobSource, t
         return job
 
     search = Search(settings, folder.path, make)
-    return search, (settings.n_trials, settings.n_trials)
+    return search, (search.left, settings.n_trials)
 
 
 def _say_where(folder: SweepFolder) -> None:

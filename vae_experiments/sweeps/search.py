@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vae_experiments.errors import InputError
-from vae_experiments.sweeps.plan import Job
+from vae_experiments.runs.plan import Job, job_name
 from vae_experiments.sweeps.search_settings import SECTION, SearchSettings, require_optuna
 from vae_experiments.sweeps.source import History, JobSource, Outcome
 from vae_experiments.sweeps.study import open_study, storage_errors
@@ -81,6 +81,13 @@ class Search(JobSource):
         self._refused = kinds.count("refused")
         self._accepted = len(kinds) > self._refused
 
+    @property
+    def left(self) -> int:
+        """How many jobs may still come of `next`."""
+        with storage_errors():
+            waiting = len(self._trials(self._states.WAITING))
+            return len(self._unfinished) + waiting + max(0, self._settings.n_trials - self._begun())
+
     def next(self) -> Job | None:
         with storage_errors():
             while (trial := self._next_trial()) is not None:
@@ -123,6 +130,13 @@ class Search(JobSource):
             elif HOPELESS in trial.user_attrs:
                 self._study.tell(trial.number, state=self._states.PRUNED)
 
+    def results(self) -> list[str]:
+        return [
+            f"best: job {best.number} ({job_name(best.varied)}): "
+            + ", ".join(f"{metric} {value:.4g}" for metric, value in best.values.items())
+            for best in self.best()
+        ]
+
     def best(self) -> list[Best]:
         """The best trial, or the Pareto front; nothing while no trial is complete. By job number."""
         with storage_errors():
@@ -147,12 +161,14 @@ class Search(JobSource):
     def _next_trial(self) -> "FrozenTrial | None":
         if self._unfinished:
             return self._unfinished.pop(0)
-        trials = self._trials()
-        begun = sum(JOB not in trial.user_attrs for trial in trials)
-        if begun >= self._settings.n_trials and not self._trials(self._states.WAITING):
+        if self._begun() >= self._settings.n_trials and not self._trials(self._states.WAITING):
             return None
         number = self._study.ask().number
         return self._study.get_trials(deepcopy=False)[number]
+
+    def _begun(self) -> int:
+        """Trials that are no retries, in whatever state."""
+        return sum(JOB not in trial.user_attrs for trial in self._trials())
 
     def _job(self, frozen: "FrozenTrial") -> Job | None:
         """The trial's job; None when it has none: its values cannot work, or were run before."""

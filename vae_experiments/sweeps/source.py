@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vae_experiments.sweeps.plan import Job
+from vae_experiments.runs.plan import Job
 
 History = Sequence[Mapping[str, float]]  # each finished epoch's metrics, oldest first
 
@@ -35,6 +35,10 @@ class JobSource(ABC):
     def hopeless(self, job: Job, history: History) -> bool:
         """Whether to stop a job that is under way, given its epochs so far; asked again after every epoch."""
         return False
+
+    def results(self) -> list[str]:
+        """What there is to say at the end, a line each, beyond the comparison."""
+        return []
 
     @abstractmethod
     def ended(self, job: Job, outcome: Outcome) -> None:

@@ -14,16 +14,16 @@ from vae_experiments.config.construct import construct
 from vae_experiments.console import console
 from vae_experiments.errors import InputError
 from vae_experiments.lock import RunLock
+from vae_experiments.runs.plan import Job, Plan, job_name, short_names
 from vae_experiments.runs.signature import source_digest
+from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.sweeps.capacity import Capacity, jobs_at_once
 from vae_experiments.sweeps.child import in_child
 from vae_experiments.sweeps.compose import Templates, compose_templates
 from vae_experiments.sweeps.config import SweepConfig
 from vae_experiments.sweeps.executors import is_local
 from vae_experiments.sweeps.executors.local import warm_up
-from vae_experiments.sweeps.folder import SweepFolder
 from vae_experiments.sweeps.overrides import Typed, combinations, part, values
-from vae_experiments.sweeps.plan import Job, Plan, job_name, short_names
 from vae_experiments.sweeps.plan_table import PlanTable
 from vae_experiments.sweeps.run import Terms, run_sweep
 from vae_experiments.tracking.address import without_password

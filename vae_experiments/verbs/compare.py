@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Le
 
+from vae_experiments.config.suggest import did_you_mean
 from vae_experiments.config.verb import overridden, quote, run_verb
 from vae_experiments.errors import InputError
 from vae_experiments.tracking.config import TrackingConfig
@@ -70,13 +71,12 @@ def compare(config: CompareConfig) -> None:
     from vae_experiments.comparison.screen import show
     from vae_experiments.comparison.table import note, run_table, summary_table
 
-    if not config.metric.strip():
-        raise InputError("metric is empty: val/elbo, val/reconstruction, val/kl, val/loss or one of your own")
     found = gather(config.runs, config.tracking, metric=config.metric, limit=config.limit)
-    if all(row.value(config.metric) is None for row in found.rows):
-        known = sorted({name for row in found.rows for name in row.metrics if not name.startswith(("best/", "time/"))})
-        there = f"there is {', '.join(known)}" if known else "none has finished an epoch"
-        log.warning("metric=%s: no run has a value of it yet; %s", config.metric, there)
+    known = {name for row in found.rows for name in row.metrics if not name.startswith("best/")}
+    if known and all(row.value(config.metric) is None for row in found.rows):
+        raise InputError(
+            f"metric={config.metric}: none of the runs has it; {did_you_mean(config.metric, sorted(known))}"
+        )
     summary = summary_table(found.rows, found.keys, config.metric)
     if summary is not None:
         show(summary, ON_SCREEN, "Mean and standard deviation over seeds")
@@ -119,12 +119,15 @@ def _attach(found: "Comparison", files: Sequence[Path], tracking: TrackingConfig
     """Adds the files to the sweep's MLflow run; that it cannot be done is worth a line, no more."""
     if found.sweep is None or found.sweep.run_id is None or not tracking.enabled:
         return
-    from vae_experiments.verbs.generate import _store_of
+    from vae_experiments.verbs.generate import store_of
 
+    run_id = found.sweep.run_id
     try:
-        store = _store_of(found.sweep, tracking)
+        store = store_of(found.sweep, tracking)
+        run = None if store is None else store.run(run_id)
+        if store is None or run is None or run.status == "RUNNING":  # elsewhere, where it attaches its own
+            return
         for path in files:
-            if store is not None:
-                store.add_artifact(found.sweep.run_id, path, "comparison")
+            store.add_artifact(run_id, path, "comparison")
     except InputError as error:
         log.warning("the files are not in MLflow: %s", error)

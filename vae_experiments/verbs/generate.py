@@ -75,7 +75,7 @@ def generate(config: GenerateConfig) -> None:
     wanted = [config.what] if isinstance(config.what, str) else config.what
     names = list(PICTURES) if "all" in wanted else list(dict.fromkeys(wanted))
     out = Path(config.out) if config.out is not None else (run.reference.folder or Path()) / "generated"
-    store = _store_of(run.reference, config.tracking)
+    store = store_of(run.reference, config.tracking)
     with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
     subject = Subject(run.vae(), run.data(), config.figures)
@@ -91,7 +91,7 @@ def generate(config: GenerateConfig) -> None:
             store.add_artifact(run.reference.run_id, path, "generated")
 
 
-def _store_of(run: "Reference", config: TrackingConfig) -> "Store | None":
+def store_of(run: "Reference", config: TrackingConfig) -> "Store | None":
     """The open store that has the run; None where nothing is to be recorded.
 
     A run that was named by its folder need not be in the store of the working directory.

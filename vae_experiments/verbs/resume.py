@@ -11,8 +11,7 @@ from vae_experiments.errors import InputError
 from vae_experiments.tracking.config import TrackingConfig
 
 if TYPE_CHECKING:
-    from vae_experiments.runs.folder import RunFolder
-    from vae_experiments.sweeps.folder import SweepFolder
+    from vae_experiments.runs.sweep_folder import SweepFolder
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ def resume(config: ResumeConfig, given: Sequence[str] = ()) -> None:
         config: the verb's.
         given: keys of `config.tracking` that were asked for, and win over the run's own.
     """
-    from vae_experiments.sweeps.folder import SweepFolder
+    from vae_experiments.runs.sweep_folder import SweepFolder
 
     path = _find(config.run, config.tracking)
     if SweepFolder(path).exists:
@@ -69,7 +68,8 @@ def _resume_run(path: Path, config: ResumeConfig, given: Sequence[str]) -> None:
     tracking = _tracking(folder.config().get("tracking"), config.tracking, given)
     if folder.begun and folder.info().status == "FINISHED":
         log.info("%s is finished", folder.path)
-        _deliver(folder, tracking)
+        if _deliver(folder.path, tracking):
+            log.info("its record in MLflow is complete")
         return
     log.info("resuming %s", folder.path)
     trusted = (*TRUSTED, *config.trust)
@@ -81,7 +81,13 @@ def _resume_sweep(folder: "SweepFolder", config: ResumeConfig, given: Sequence[s
     from vae_experiments.sweeps.resume import resume_sweep
     from vae_experiments.sweeps.run import Terms
 
-    tracking = _tracking(folder.plan().tracking, config.tracking, given)
+    plan = folder.plan()
+    tracking = _tracking(plan.tracking, config.tracking, given)
+    if folder.status() == "FINISHED":
+        log.info("%s is finished", folder.path)
+        for path in (folder.path, *(folder.job(job).path for job in plan.jobs)):
+            _deliver(path, tracking)
+        return
     terms = Terms(tracking, moved=bool(given), trusted=(*TRUSTED, *config.trust), force=config.force)
     resume_sweep(folder, terms)
 
@@ -89,9 +95,12 @@ def _resume_sweep(folder: "SweepFolder", config: ResumeConfig, given: Sequence[s
 def _find(ref: str | None, tracking: TrackingConfig) -> Path:
     from vae_experiments.runs.folder import unfinished_folders
     from vae_experiments.runs.reference import find_folder
+    from vae_experiments.runs.sweep_folder import SweepFolder
 
     if ref is not None:
-        return find_folder(ref, tracking, unfinished=True)
+        found = find_folder(ref, tracking, unfinished=True, sweeps="too")
+        # The latest run may be a job: then its sweep is what was interrupted.
+        return found.parent if ref == "latest" and SweepFolder(found.parent).exists else found
     for folder in unfinished_folders(Path("outputs"), Path("multirun")):
         return folder.path
     raise InputError("no unfinished run under outputs/ or multirun/ of this folder; name one: vae resume REF")
@@ -112,13 +121,13 @@ def _tracking(section: object, asked: TrackingConfig, given: Sequence[str]) -> T
     return replace(construct(TrackingConfig, stored), **{key: getattr(asked, key) for key in given})
 
 
-def _deliver(folder: "RunFolder", tracking: TrackingConfig) -> None:
-    """Sends to MLflow what could not be sent while the run went on."""
+def _deliver(path: Path, tracking: TrackingConfig) -> bool:
+    """Sends to MLflow what a finished run or sweep could not send while it went on; whether all has arrived."""
     from vae_experiments.lock import RunLock
     from vae_experiments.tracking.journal import is_tracked
     from vae_experiments.tracking.tracker import Tracker
 
-    if tracking.enabled and is_tracked(folder.path):
-        with RunLock(folder.path):
-            if Tracker.deliver(tracking, folder=folder.path, status="FINISHED"):
-                log.info("its record in MLflow is complete")
+    if not (tracking.enabled and is_tracked(path)):
+        return False
+    with RunLock(path):
+        return Tracker.deliver(tracking, folder=path, status="FINISHED")

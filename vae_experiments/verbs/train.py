@@ -29,8 +29,9 @@ def train(config: dict[str, Any], folder: str) -> None:
     if config["plan"]:
         from vae_experiments.sweeps.start import plan_one
 
-        with suppress(OSError):  # Hydra made it, and nothing will come into it
+        with suppress(OSError):  # Hydra made them, and nothing will come into them
             Path(folder).rmdir()
+            Path(folder).parent.rmdir()
         plan_one(run)
         return
     # Not before: --help and --cfg need no PyTorch.

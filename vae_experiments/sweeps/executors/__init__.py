@@ -26,7 +26,10 @@ def is_local(launcher: Mapping[str, Any]) -> bool:
     """
     target = str(launcher.get("_target_"))
     if not target.startswith(_PACKAGE):
-        raise InputError(f"hydra/launcher: {target} does not survive its jobs; use hydra/launcher=local or slurm")
+        raise InputError(
+            f"hydra/launcher: {target} cannot run these sweeps; use hydra/launcher=local, with sweep.jobs=1 for one "
+            "job after another, or hydra/launcher=slurm"
+        )
     return target == f"{LocalExecutor.__module__}.{LocalExecutor.__qualname__}"
 
 

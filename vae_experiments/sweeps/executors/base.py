@@ -44,9 +44,11 @@ class Executor(ABC):
 
     Attributes:
         capacity: how many jobs it takes at once.
+        outlives: jobs go on without this process; submitted again, one that is under way is taken up.
     """
 
     capacity: int
+    outlives: bool = False
 
     @abstractmethod
     def submit(self, order: Order) -> Handle:

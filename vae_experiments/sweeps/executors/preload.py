@@ -2,7 +2,9 @@
 
 import signal
 
+# What every job would import by itself, at its first optimizer and its first deterministic step.
 # Torch starts its threads at the first parallel loop, and MLflow none: nothing here is lost by a fork.
+import vae_experiments.figures.gallery
 import vae_experiments.sweeps.job
 import vae_experiments.tracking.tracker  # noqa: F401
 

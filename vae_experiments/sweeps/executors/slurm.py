@@ -49,7 +49,7 @@ class SlurmExecutor(Executor):
         partition: as `sinfo` lists them; None for the cluster's default.
         account: what the time is booked on; None for the user's default.
         qos: quality of service; None for the default.
-        timeout_min: time limit of one job, in minutes. Shortly before it the job saves and leaves.
+        timeout_min: time limit of one job, in minutes; two minutes before its end the job saves and leaves.
         cpus_per_task: cores of one job, and its threads.
         gpus_per_node: of one job; None asks for none.
         mem_gb: memory of one job; None for the cluster's default.
@@ -60,6 +60,8 @@ class SlurmExecutor(Executor):
         InputError: submitit or Slurm is missing here.
     """
 
+    outlives = True
+
     def __init__(
         self,
         folder: Path,
@@ -69,7 +71,7 @@ class SlurmExecutor(Executor):
         partition: str | None = None,
         account: str | None = None,
         qos: str | None = None,
-        timeout_min: Annotated[int, Ge(1)] = 60,
+        timeout_min: Annotated[int, Ge(5)] = 60,
         cpus_per_task: Annotated[int, Ge(1)] = 1,
         gpus_per_node: Annotated[int, Ge(1)] | None = None,
         mem_gb: Annotated[float, Gt(0)] | None = None,
@@ -124,8 +126,8 @@ class SlurmExecutor(Executor):
         folder = order.folder / FOLDER
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is submitted may hold a store's password
         submitter = Submitter(folder)
-        name = f"{self._sweep}/{order.folder.name}"
-        submitter.update_parameters(job_name=name, **{k: v for k, v in self._parameters.items() if v is not None})
+        asked = {key: value for key, value in self._parameters.items() if value is not None}
+        submitter.update_parameters(job_name=self._name(order.folder), **asked)
         # sbatch hands this process's environment on; the order's own copy would undo what `setup` did to it.
         order = replace(order, environment={})
         try:
@@ -142,10 +144,14 @@ class SlurmExecutor(Executor):
         folder = path / FOLDER
         for script in folder.glob("*_submission.sh"):
             handle = SlurmHandle(script.name.partition("_")[0], folder, self._queue)
-            if handle.is_in_queue(f"{self._sweep}/{path.name}"):
+            if handle.is_in_queue(self._name(path)):
                 log.info("job %s goes on as Slurm job %s", path.name, handle.job_id)
                 return handle
         return None
+
+    def _name(self, path: Path) -> str:
+        """What squeue shows for the job in `path`; of one word, as scontrol's answers are cut at spaces."""
+        return "_".join(f"{self._sweep}/{path.name}".split())
 
 
 class SlurmHandle(Handle):
@@ -222,8 +228,6 @@ class SlurmHandle(Handle):
 
 def run_order(order: Order) -> None:
     """What the Slurm job's process does; it ends with the run's exit status."""
-    from vae_experiments.sweeps.job import run
-
     here, job_id = order.folder / FOLDER, os.environ["SLURM_JOB_ID"]
     left, told = here / f"{job_id}.left", []
 
@@ -235,6 +239,8 @@ def run_order(order: Order) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGCONT, signal.SIG_DFL)
     signal.signal(signal.SIGUSR2, pass_on)
+    from vae_experiments.sweeps.job import run  # takes seconds, in which a signal may come
+
     left.unlink(missing_ok=True)  # of a time before Slurm itself put the job into the queue again
     status = 128 + signal.SIGTERM
     if not (here / f"{job_id}.stop").exists():

@@ -80,7 +80,9 @@ def job_name(varied: Mapping[str, Any]) -> str:
 
 
 def shown(value: object) -> str:
-    """A swept value as people write it: 0.5, [16,32], null."""
+    """A swept value as people write it: 0.5, [16,32], null; of a drawn one, the digits that matter."""
+    if isinstance(value, float):
+        return f"{value:.4g}" if float(f"{value:.4g}") != value else json.dumps(value)
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from vae_experiments.errors import InputError, RunFailed
 from vae_experiments.files import digest_file, write_atomically
 from vae_experiments.runs.folder import RunFolder, RunInfo, Status
-from vae_experiments.sweeps.plan import Job, Plan
+from vae_experiments.runs.plan import Job, Plan
 
 PLAN = "plan.json"
 
