@@ -7,12 +7,12 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 VAE := $(BIN)/python -m vae_experiments
 
-.PHONY: help setup train smoke ui test lint clean
+.PHONY: help setup train smoke sweep ui test test-faults test-services lint clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@echo "usage: make TARGET [ARGS='...']     make setup [PYTHON=python3.12]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## make or update .venv, and nothing else
 	@echo ".venv is ready."
@@ -23,11 +23,21 @@ train: $(READY) ## train the default experiment; ARGS are its overrides
 smoke: $(READY) ## train for a few seconds on the bundled digits
 	@$(VAE) train experiment=smoke $(ARGS)
 
+sweep: $(READY) ## a small sweep: four models side by side, compared; ARGS are more overrides
+	@$(VAE) train -m experiment=smoke architecture.latent_dim=2,8 objective.kl_weight=1,4 $(ARGS)
+
 ui: $(READY) ## open the MLflow UI on the runs made here
 	@$(VAE) ui $(ARGS)
 
 test: $(READY) ## run the tests; ARGS='-k csv' for some of them
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+test-faults: $(READY) ## kill a sweep at twenty random moments, resume it each time, and count what is there
+	@$(BIN)/python tests/faults/campaign.py $(ARGS)
+
+test-services: $(READY) ## as root on Debian: sweeps through a real Slurm, PostgreSQL and MLflow server
+	@tests/services/setup.sh
+	@VAE_TEST_SERVICES=1 $(BIN)/python -m pytest tests/services $(ARGS)
 
 lint: $(READY) ## ruff and mypy --strict
 	@$(BIN)/ruff check .

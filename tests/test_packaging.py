@@ -54,7 +54,8 @@ def test_wheel_has_every_config_and_module_and_nothing_else(wheel: Path) -> None
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     configs = {f"vae_experiments/conf/{name}" for name in files(ROOT / "conf")}
     modules = {f"vae_experiments/{name}" for name in files(ROOT / "vae_experiments")}
-    assert names == configs | modules
+    plugins = {f"hydra_plugins/{name}" for name in files(ROOT / "hydra_plugins")}
+    assert names == configs | modules | plugins
     assert {"vae_experiments/conf/train.yaml", "vae_experiments/py.typed"} <= names
 
 

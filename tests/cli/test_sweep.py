@@ -194,6 +194,14 @@ def test_killed_job_interrupted_sweep_edited_config(tmp_path: Path) -> None:
     assert (status_of(sweep), status_of(sweep / "1"), begun(sweep, 3)) == ("KILLED", "FAILED", False)
     assert all(status_of(sweep / n) in ("KILLED", "FINISHED") for n in ("0", "2"))
 
+    config = sweep / "3" / "config.yaml"
+    planned = config.read_text()
+    config.write_text(planned.replace("max_epochs: 30", "max_epochs: 31"))
+    refused = run_process("resume", str(sweep))
+    assert refused.status == 2
+    assert "3/config.yaml: is not what was planned" in refused.err
+    config.write_text(planned)
+
     resumed = run_process("resume")
     assert resumed.status == 0, resumed.err
     assert [status_of(sweep / str(n)) for n in range(4)] == ["FINISHED"] * 4
@@ -205,11 +213,6 @@ def test_killed_job_interrupted_sweep_edited_config(tmp_path: Path) -> None:
         assert digest(weights(sweep / str(n))) == digest(weights(Path("whole") / str(n)))
 
     assert "is finished" in run_process("resume", str(sweep)).err
-    config = sweep / "2" / "config.yaml"
-    config.write_text(config.read_text().replace("max_epochs: 30", "max_epochs: 31"))
-    refused = run_process("resume", str(sweep))
-    assert refused.status == 2
-    assert "2/config.yaml: is not what was planned" in refused.err
 
 
 def test_one_failure_can_stop_a_sweep() -> None:

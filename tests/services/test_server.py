@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 from support import TINY, results, run_process
+
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_eight_jobs_four_at_a_time_are_recorded_whole(server: str, tmp_path: Path) -> None:
     sweep = ["sweep.jobs=4", "sweep.estimate=false", "hydra.sweep.dir=sweep", "seed=range(8)"]
     ended = run_process("train", "-m", *TINY, "hooks.models=null", *sweep, MLFLOW_TRACKING_URI=server)
+    print(ended.err)  # shown by -rP
     assert ended.status == 0, ended.err
     assert not Path("mlflow.db").exists()
     assert not Path("mlruns").exists()

@@ -22,7 +22,7 @@ from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.store import Store
 from vae_experiments.training.checkpoints import digest
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = [pytest.mark.usefixtures("cluster"), pytest.mark.timeout(900)]
 
 SLOWLY = '''
 import time
@@ -216,6 +216,7 @@ def test_a_sweep_whose_one_job_is_cancelled_finishes_the_others_and_resumes_it()
         wait_until(lambda: epochs(Path("sweep/1")) >= 3, 240)
         slurm("scancel", job_id(Path("sweep/1")))
         out, _ = sweep.communicate(timeout=240)
+    print(out)  # shown by -rP
     assert sweep.returncode == 1, out
     assert "1 of 4 jobs failed" in out
     assert [status_of(Path("sweep", str(i))) for i in range(4)] == ["FINISHED", "KILLED", "FINISHED", "FINISHED"], out
@@ -223,6 +224,7 @@ def test_a_sweep_whose_one_job_is_cancelled_finishes_the_others_and_resumes_it()
     before = {run.name: run.run_id for run in store.runs()}
 
     resumed = run_process("resume", "sweep", "trust=[slowly]")
+    print(resumed.err)
     assert resumed.status == 0, resumed.err
     runs = store.runs()
     assert {run.name: run.run_id for run in runs} == before

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from support import BARE, only_folder, results, run_process, status_of
 
+pytestmark = pytest.mark.timeout(900)
+
 
 def test_two_nodes_train_one_model_with_the_losses_of_one_process() -> None:
     single = run_process("train", *BARE, "hydra.run.dir=single")

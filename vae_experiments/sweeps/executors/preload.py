@@ -1,9 +1,22 @@
-"""Imported once, by the process that a sweep's jobs are forked from: what takes seconds is there when they start."""
+"""Imported once, by the process that a sweep's jobs are forked from: what takes seconds is there when they start.
+
+Imports only: torch starts its threads at the first parallel loop and MLflow's store none before it is opened, so
+that nothing is lost by a fork.
+"""
 
 import signal
 
-# What every job would import by itself, at its first optimizer and its first deterministic step.
-# Torch starts its threads at the first parallel loop, and MLflow none: nothing here is lost by a fork.
+# What a run would import by itself: at its first optimizer and deterministic step, when its models are exported,
+# and when its record begins. A job has seconds of its own left instead of ten.
+import mlflow.pyfunc
+import mlflow.pytorch
+import mlflow.store.tracking.sqlalchemy_store
+import torch._dynamo
+import torch._inductor.config
+import torch.export
+import torch.export._trace
+import torch.onnx
+
 import vae_experiments.figures.gallery
 import vae_experiments.sweeps.job
 import vae_experiments.tracking.tracker  # noqa: F401

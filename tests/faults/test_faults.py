@@ -1,0 +1,38 @@
+"""The short version of campaign.py: a few kills and faults, each of a real sweep."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faults.campaign import choose, kill_again_and_again, undisturbed
+from faults.lab import Trial, assert_recorded, assert_same
+from faults.other import FAULTS
+
+JOBS = 2
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Trial, float]]:
+    """An undisturbed sweep, and the seconds until it trained."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    assert before is None
+    trial, startup, _ = undisturbed(tmp_path_factory.mktemp("undisturbed") / "work", JOBS)
+    yield trial, startup
+
+
+def test_a_sweep_killed_again_and_again_ends_as_if_nothing_had_been(
+    reference: tuple[Trial, float], tmp_path: Path
+) -> None:
+    expected, startup = reference
+    trial = Trial(tmp_path / "killed", JOBS)
+    lines: list[str] = []
+    kill_again_and_again(trial, choose(3, JOBS, seed=0), startup, lines.append)
+    assert len(lines) == 4
+    assert_same(trial, expected)
+    assert_recorded(trial)
+
+
+@pytest.mark.parametrize("fault", ["controller-killed", "two-resumes", "folder-moved"])
+def test_what_goes_wrong_changes_nothing(reference: tuple[Trial, float], tmp_path: Path, fault: str) -> None:
+    FAULTS[fault](tmp_path / fault, reference[0])
