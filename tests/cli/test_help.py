@@ -29,7 +29,7 @@ def test_every_key_that_the_help_of_train_names_exists(vae: Vae) -> None:
     text = run_process("train", "--help").out
     keys = re.findall(r"^  ([a-z_]+(?:[./][a-z_]+)+)=\S+", text, re.MULTILINE)
     assert len(keys) > 5
-    config = run_process("train", "--cfg", "job").out
+    config = run_process("train", "--cfg", "all").out
     for key in keys:
         assert re.search(rf"^ *{re.split('[./]', key)[-1]}:", config, re.MULTILINE), key
 

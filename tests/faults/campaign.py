@@ -10,6 +10,7 @@ were the same every time, bit for bit, and MLflow's record was whole.
 
 import argparse
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,17 @@ from typing import Literal
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 
-from faults.lab import EPOCHS, LIMIT, Trial, assert_recorded, assert_same, kill_everything, members, wait_for
+from faults.lab import (
+    EPOCHS,
+    LIMIT,
+    Trial,
+    assert_recorded,
+    assert_same,
+    kill_everything,
+    kill_what_is_left,
+    members,
+    wait_for,
+)
 from faults.other import FAULTS
 
 Phase = Literal["start-up", "training", "checkpoint", "a job's end", "comparison"]
@@ -155,7 +166,11 @@ def main() -> None:
                 file.write(f"{line}\n")
 
     with tempfile.TemporaryDirectory(prefix="vae-faults-") as made:
-        sys.exit(run_all(options, options.work or Path(made), say))
+        signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
+        try:
+            sys.exit(run_all(options, options.work or Path(made), say))
+        finally:
+            kill_what_is_left()
 
 
 def run_all(options: argparse.Namespace, work: Path, say: Callable[[str], None]) -> int:

@@ -60,7 +60,7 @@ class Trial:
         assert self.folder is not None, "no plan was written"
         return self.folder
 
-    def begin(self, *words: str, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    def begin(self, *words: str) -> subprocess.Popen[bytes]:
         """`vae train -m` if nothing is planned yet, else `vae resume`; what it says goes to `log`."""
         if self.folder is None:
             arguments = [*self.words, *words]
@@ -72,15 +72,17 @@ class Trial:
             "XDG_CACHE_HOME": str(self.work / "cache"),
         }
         with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [*before, *command(*arguments)],
+            process = subprocess.Popen(
+                command(*arguments),
                 cwd=self.work, stdout=log, stderr=log, env=environment, start_new_session=True,
             )  # fmt: skip
+        _begun.append(process)
+        return process
 
-    def run(self, *words: str, status: int = 0, before: tuple[str, ...] = ()) -> str:
+    def run(self, *words: str, status: int = 0) -> str:
         """The same to its end, which must be this; what it said."""
         start = self.log.stat().st_size if self.log.exists() else 0
-        process = self.begin(*words, before=before)
+        process = self.begin(*words)
         ended = process.wait(LIMIT)
         said = self.log.read_bytes()[start:].decode(errors="replace")
         assert ended == status, f"status {ended} instead of {status}:\n{said}"
@@ -139,6 +141,16 @@ def kill_everything(process: subprocess.Popen[bytes]) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     wait_for(lambda: not members(process), seconds=30)
+
+
+_begun: list[subprocess.Popen[bytes]] = []
+
+
+def kill_what_is_left() -> None:
+    """Ends every command that still runs, as after a failure."""
+    for process in _begun:
+        if process.poll() is None:
+            kill_everything(process)
 
 
 def members(process: subprocess.Popen[bytes]) -> list[int]:

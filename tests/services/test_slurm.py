@@ -50,9 +50,13 @@ def _slowly() -> None:
 @pytest.fixture
 def order() -> Order:
     """A job of forty slow steps, planned in a sweep's folder."""
+    return planned()
+
+
+def planned(*overrides: str) -> Order:
     register_resolvers()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-        config = to_plain(hydra.compose("train", [*BARE, *SLOW]))
+        config = to_plain(hydra.compose("train", [*BARE, *SLOW, *overrides]))
     folder = RunFolder(Path("sweep", "0").absolute())
     folder.path.mkdir(parents=True)
     folder.write_config({key: value for key, value in config.items() if key not in ("sweep", "plan")})
@@ -111,8 +115,9 @@ def test_stopped_it_saves_leaves_and_goes_on_from_there(order: Order) -> None:
 
 
 def test_warned_of_its_time_limit_it_saves_and_leaves_and_is_not_queued_again(
-    order: Order, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    order = planned("trainer.max_epochs=100")  # Slurm looks at its jobs' limits every half minute
     with executor() as slurm_jobs:
         handle = slurm_jobs.submit(order)
         wait_until(lambda: epochs(order.folder))

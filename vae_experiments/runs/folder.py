@@ -110,10 +110,13 @@ def unfinished_folders(*roots: Path) -> list[RunFolder]:
     its own affair.
     """
     found: list[tuple[bool, float, RunFolder]] = []
-    for path in (path for root in roots for path in root.glob("*/run.json")):
+    for path in (path for root in roots for name in ("run.json", "plan.json") for path in root.glob(f"*/{name}")):
         folder = RunFolder(path.parent)
         with suppress(InputError, OSError):  # another command may be at work on it
-            status = folder.info().status
+            begun = (folder.path / "run.json").is_file()
+            if path.name == "plan.json" and begun:
+                continue
+            status = folder.info().status if begun else "KILLED"  # a sweep that had not got beyond its plan
             if status in ("KILLED", "FAILED") and not is_held(folder.path):
                 found.append((status == "KILLED", path.stat().st_mtime, folder))
     return [folder for _, _, folder in sorted(found, key=lambda item: item[:2], reverse=True)]

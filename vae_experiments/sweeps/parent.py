@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from vae_experiments.lock import RunLock
 from vae_experiments.runs.plan import Job, Plan, shown
 from vae_experiments.tracking import names
 from vae_experiments.tracking.config import TrackingConfig
-from vae_experiments.tracking.journal import Ending, is_tracked, read_start
+from vae_experiments.tracking.journal import Ending, Journal, is_tracked, last_status, read_start
 from vae_experiments.tracking.registration import register
 from vae_experiments.tracking.store import Store
 from vae_experiments.tracking.tracker import Tracker, recorded_uri
@@ -74,6 +75,18 @@ class Parent:
         """Sets tags on an ended job's run."""
         if self._tracker is not None and is_tracked(folder):
             Tracker.reopen(self._tracking, folder).set_tags(tags)
+
+    def deliver(self, folder: Path) -> bool:
+        """Sends what an ended job could not; False when the store is still away."""
+        if self._tracker is None or not is_tracked(folder):
+            return True
+        with RunLock(folder):
+            journal, status = Journal(folder), last_status(folder)
+            if status not in ("FINISHED", "FAILED") or not (journal.pending or journal.left):
+                return True
+            return Tracker.deliver(
+                self._tracking, folder=folder, status="FINISHED" if status == "FINISHED" else "FAILED"
+            )
 
     def finish(self, status: Ending) -> None:
         """Ends the parent run."""

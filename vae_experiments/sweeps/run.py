@@ -5,7 +5,7 @@ import os
 import shlex
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -99,6 +99,7 @@ def run_sweep(folder: SweepFolder, terms: Terms, capacity: Capacity) -> None:
             controller.run()
         if not controller.signum:
             report.finish()
+            _deliver(folder, parent)
         for line in source.results():
             log.info("%s", line)
         list_failures(folder, controller.failures)
@@ -112,6 +113,14 @@ def run_sweep(folder: SweepFolder, terms: Terms, capacity: Capacity) -> None:
             raise RunFailed(f"{reason}; try them again with: {again}")
         status = "FINISHED"
     _say_where(folder)
+
+
+def _deliver(folder: SweepFolder, parent: Parent) -> None:
+    """Sends what jobs could not while the store was away, this time or before an interruption."""
+    with suppress(InputError):  # that it is away has been said, and the jobs have said what to do
+        for job in folder.plan().jobs:
+            if not parent.deliver(folder.job(job).path):
+                return
 
 
 def _source(folder: SweepFolder, plan: Plan, terms: Terms) -> tuple[JobSource, tuple[int, int]]:

@@ -10,12 +10,14 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import requests
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from sqlalchemy import Dialect, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from vae_experiments.errors import InputError
@@ -28,7 +30,7 @@ from vae_experiments.tracking.names import FOLDER_TAG, HOST_TAG, text
 
 
 class StoreUnreachableError(InputError):
-    """No server answers, or the database is gone: it may be there later."""
+    """No server answers, or the database is gone, locked or full: it may work later."""
 
 
 _log = logging.getLogger(__name__)
@@ -165,7 +167,7 @@ class Store:
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
-            raise InputError(_reason(self.uri, error)) from error
+            raise _trouble(self.uri, error) from error
         return _record(run) if run.info.lifecycle_stage == "active" else None
 
     def run_with_tag(self, tag: str, value: str) -> RunRecord | None:
@@ -246,20 +248,35 @@ def _open_sqlite(uri: str, *, existing: bool) -> MlflowClient:
     path = sqlite_path(uri)
     assert path is not None
     if existing and not path.is_file():
-        raise StoreUnreachableError(
-            f"{shown(uri)}: the database is not there (any more): restore it, or set tracking.uri"
-        )
+        raise _gone(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes that create the tables at the same time can leave the database broken for good.
     with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
         # MLflow tries for 100 s to open what cannot be opened; sqlite itself says so at once.
         with closing(sqlite3.connect(path, timeout=20)) as database:
+            if existing and not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
+                raise _gone(uri)  # an empty file in its place, as other programs leave one
             with suppress(sqlite3.OperationalError):  # a network folder may not have it, and works without
                 database.execute("PRAGMA journal_mode=wal")
             database.execute("BEGIN IMMEDIATE")  # writable?
             database.rollback()
         _quieten()
+        _opened.add(str(path))
         return MlflowClient(tracking_uri=uri)
+
+
+_opened: set[str] = set()
+
+
+@event.listens_for(Engine, "do_connect")
+def _never_anew(dialect: Dialect, record: object, arguments: list[Any], parameters: object) -> None:
+    """Keeps MLflow's later connections from making an empty database where one was moved away."""
+    if dialect.name == "sqlite" and arguments and arguments[0] in _opened and not Path(arguments[0]).is_file():
+        raise sqlite3.OperationalError("unable to open database file: it is not there")
+
+
+def _gone(uri: str) -> StoreUnreachableError:
+    return StoreUnreachableError(f"{shown(uri)}: the database is not there (any more): restore it, or set tracking.uri")
 
 
 def _check_server(uri: str) -> None:
@@ -290,7 +307,15 @@ def _one_line(uri: str) -> Iterator[None]:
         OSError,
         ImportError,
     ) as error:
-        raise InputError(_reason(uri, error)) from error
+        raise _trouble(uri, error) from error
+
+
+def _trouble(uri: str, error: Exception) -> InputError:
+    """What is wrong, and by its class whether it may work later."""
+    away = isinstance(error, (sqlite3.OperationalError, Timeout)) or (
+        isinstance(error, MlflowException) and error.error_code == "TEMPORARILY_UNAVAILABLE"
+    )
+    return (StoreUnreachableError if away else InputError)(_reason(uri, error))
 
 
 def _reason(uri: str, error: Exception) -> str:

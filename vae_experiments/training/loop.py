@@ -143,8 +143,8 @@ def end_epoch(run: TrainingRun, validation: Metrics) -> None:
         state.best_epoch, state.best_value = state.epoch + 1, value
     if state.best_epoch > 0:
         best = [*state.history, metrics][state.best_epoch - 1]
-        metrics |= {"best/epoch": state.best_epoch, "best/val_elbo": best["val/elbo"]}
-        metrics[f"best/{trainer.monitor.replace('/', '_')}"] = state.best_value
+        metrics |= {f"best/val_{term}": best[f"val/{term}"] for term in ("elbo", "loss", "reconstruction", "kl")}
+        metrics["best/epoch"] = state.best_epoch
     state.end_epoch(metrics)
     if trainer.scheduler_interval == "epoch":
         advance_scheduler(run)
