@@ -66,7 +66,8 @@ class Trial:
             arguments = [*self.words, *words]
         else:
             arguments = ["resume", *([str(self.moved)] if self.moved else []), *words]
-        environment = os.environ | {
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "VAE_"))}
+        environment = own | {
             "OMP_NUM_THREADS": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "XDG_CACHE_HOME": str(self.work / "cache"),

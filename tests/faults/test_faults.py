@@ -1,12 +1,11 @@
 """The short version of campaign.py: a few kills and faults, each of a real sweep."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from faults.campaign import choose, kill_again_and_again, undisturbed
-from faults.lab import Trial, assert_recorded, assert_same
+from faults.lab import Trial, assert_recorded, assert_same, kill_what_is_left
 from faults.other import FAULTS
 
 JOBS = 2
@@ -15,10 +14,10 @@ JOBS = 2
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Trial, float]]:
     """An undisturbed sweep, and the seconds until it trained."""
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    assert before is None
-    trial, startup, _ = undisturbed(tmp_path_factory.mktemp("undisturbed") / "work", JOBS)
-    yield trial, startup
+    try:
+        yield undisturbed(tmp_path_factory.mktemp("undisturbed") / "work", JOBS)[:2]
+    finally:
+        kill_what_is_left()
 
 
 def test_a_sweep_killed_again_and_again_ends_as_if_nothing_had_been(

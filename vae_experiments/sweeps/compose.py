@@ -1,6 +1,7 @@
 """The configs of a sweep's jobs: composed from conf/ once, so that a file edited later changes nothing."""
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vae_experiments.config.hydra_app import to_plain
+from vae_experiments.tracking.address import without_password
 
 # Of the command, not of a run.
 ABOUT_THE_SWEEP = ("sweep", "plan")
@@ -76,6 +78,35 @@ def compose_templates(
             str(key): value for key, value in container.items() if key not in ("hydra", *ABOUT_THE_SWEEP)
         }
     return Templates(list(groups), list(added), bases)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A job before it has a folder."""
+
+    name: str
+    varied: dict[str, Any]
+    config: dict[str, Any]
+
+
+def without_doubles(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
+    """The first of those that are the same but for their names, and the names of the others."""
+    kept: dict[str, Draft] = {}
+    dropped = []
+    for draft in drafts:
+        same = json.dumps({key: value for key, value in draft.config.items() if key != "name"}, sort_keys=True)
+        if same in kept:
+            dropped.append(draft.name)
+        else:
+            kept[same] = draft
+    return list(kept.values()), dropped
+
+
+def job_config(config: dict[str, Any], name: str, threads: int) -> dict[str, Any]:
+    """A job's config as it is stored: with its name, its share of threads, and no password."""
+    trainer = config["trainer"]
+    share = trainer.get("threads") or threads
+    return without_password({**config, "name": name or config.get("name"), "trainer": {**trainer, "threads": share}})
 
 
 def _joined(choices: Sequence[object]) -> str:

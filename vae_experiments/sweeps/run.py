@@ -19,7 +19,7 @@ from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.sweeps.board import Board
 from vae_experiments.sweeps.capacity import Capacity
 from vae_experiments.sweeps.child import Died, in_child
-from vae_experiments.sweeps.compose import Templates
+from vae_experiments.sweeps.compose import Templates, job_config
 from vae_experiments.sweeps.controller import Controller, list_failures
 from vae_experiments.sweeps.executors import build_executor
 from vae_experiments.sweeps.executors.base import Order
@@ -138,7 +138,6 @@ def _source(folder: SweepFolder, plan: Plan, terms: Terms) -> tuple[JobSource, t
 
     def make(number: int, varied: Mapping[str, Any]) -> Job:
         from vae_experiments.sweeps.estimate import survey
-        from vae_experiments.sweeps.start import job_config
 
         name = job_name(varied)
         try:

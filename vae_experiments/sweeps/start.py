@@ -1,6 +1,5 @@
 """From `vae train -m` to a sweep under way: everything is composed, checked and written down first."""
 
-import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +18,7 @@ from vae_experiments.runs.signature import source_digest
 from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.sweeps.capacity import Capacity, jobs_at_once
 from vae_experiments.sweeps.child import in_child
-from vae_experiments.sweeps.compose import Templates, compose_templates
+from vae_experiments.sweeps.compose import Draft, Templates, compose_templates, job_config, without_doubles
 from vae_experiments.sweeps.config import SweepConfig
 from vae_experiments.sweeps.executors import is_local
 from vae_experiments.sweeps.executors.local import warm_up
@@ -33,15 +32,6 @@ log = logging.getLogger(__name__)
 
 _HERE = {"_target_": "vae_experiments.sweeps.executors.local.LocalExecutor"}
 JOB_SUBDIR = "???"  # none was given
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A job before it has a folder."""
-
-    name: str
-    varied: dict[str, Any]
-    config: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -173,26 +163,6 @@ def plan_one(config: dict[str, Any]) -> None:
         launcher=_HERE, tracking={}, on_failure="continue", code="",
     )  # fmt: skip
     console.print(PlanTable(plan, costs, capacity))
-
-
-def without_doubles(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
-    """The first of those that are the same but for their names, and the names of the others."""
-    kept: dict[str, Draft] = {}
-    dropped = []
-    for draft in drafts:
-        same = json.dumps({key: value for key, value in draft.config.items() if key != "name"}, sort_keys=True)
-        if same in kept:
-            dropped.append(draft.name)
-        else:
-            kept[same] = draft
-    return list(kept.values()), dropped
-
-
-def job_config(config: dict[str, Any], name: str, threads: int) -> dict[str, Any]:
-    """A job's config as it is stored: with its name, its share of threads, and no password."""
-    trainer = config["trainer"]
-    share = trainer.get("threads") or threads
-    return without_password({**config, "name": name or config.get("name"), "trainer": {**trainer, "threads": share}})
 
 
 def _plan(command: Command, settings: SweepConfig, keys: list[str], drafts: Sequence[Draft]) -> Plan:
