@@ -37,7 +37,7 @@ test-faults: $(READY) ## kill a sweep at twenty random moments, resume it each t
 
 test-services: $(READY) ## as root on Debian: sweeps through a real Slurm, PostgreSQL and MLflow server
 	@tests/services/setup.sh
-	@VAE_TEST_SERVICES=1 $(BIN)/python -m pytest tests/services $(ARGS)
+	@$(BIN)/python -m pytest -p no:xdist tests/services $(ARGS)
 
 lint: $(READY) ## ruff and mypy --strict
 	@$(BIN)/ruff check .

@@ -209,8 +209,10 @@ def _assert_metrics(client: MlflowClient, run_id: str, folder: Path) -> None:
     names = set(client.get_run(run_id).data.metrics)
     assert {name for row in history for name in row} == names
     for name in sorted(names):
-        recorded = [(each.step, each.value) for each in client.get_metric_history(run_id, name)]
+        recorded = sorted((each.step, each.value) for each in client.get_metric_history(run_id, name))
         expected = [(i, row[name]) for i, row in enumerate(history, start=1) if name in row]
-        assert sorted(recorded) == expected, f"{folder.name}: {name}: {recorded} instead of {expected}"
+        if name.startswith("time/"):  # an epoch that was trained twice was timed twice
+            recorded, expected = ([(step, 0.0) for step, _ in values] for values in (recorded, expected))
+        assert recorded == expected, f"{folder.name}: {name}: {recorded} instead of {expected}"
     kept = {each.path for each in client.list_artifacts(run_id, "checkpoints")}
     assert kept == {"checkpoints/last.ckpt", "checkpoints/best.ckpt"}

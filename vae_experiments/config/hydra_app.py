@@ -71,6 +71,10 @@ def run_hydra(verb: str, arguments: Sequence[str], task: Callable[[dict[str, Any
         if jobs:
             raise
         raise InputError(_explain(error, verb, arguments)) from error
+    except ValueError as error:
+        if jobs or "Only one of --" not in str(error):
+            raise
+        raise InputError("-m, --cfg and --info are for one of them at a time") from error
     finally:
         GlobalHydra.instance().clear()
     if jobs > 1 and failures:

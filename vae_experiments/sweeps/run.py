@@ -12,6 +12,10 @@ from typing import Any, Literal
 
 from omegaconf.errors import OmegaConfBaseException
 
+from vae_experiments.comparison.folders import sweep_rows
+from vae_experiments.comparison.rows import ELBO, ranked
+from vae_experiments.comparison.screen import show
+from vae_experiments.comparison.table import run_table
 from vae_experiments.console import log_to_file
 from vae_experiments.errors import InputError, Interrupted, RunFailed
 from vae_experiments.runs.plan import Job, Plan, job_name
@@ -30,6 +34,8 @@ from vae_experiments.tracking.address import shown
 from vae_experiments.tracking.config import TrackingConfig
 
 log = logging.getLogger(__name__)
+
+ROWS = 20  # of the table on the screen; the files have them all
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,8 @@ def run_sweep(folder: SweepFolder, terms: Terms, capacity: Capacity) -> None:
             _deliver(folder, parent)
         for line in source.results():
             log.info("%s", line)
+        if not controller.signum:
+            _say_where(folder)
         list_failures(folder, controller.failures)
         again = f"vae resume {shlex.quote(os.path.relpath(folder.path))}"
         if controller.signum:
@@ -112,7 +120,6 @@ def run_sweep(folder: SweepFolder, terms: Terms, capacity: Capacity) -> None:
             reason = f"{len(controller.failures)} of {len(folder.plan().jobs)} jobs failed"
             raise RunFailed(f"{reason}; try them again with: {again}")
         status = "FINISHED"
-    _say_where(folder)
 
 
 def _deliver(folder: SweepFolder, parent: Parent) -> None:
@@ -160,6 +167,8 @@ def _source(folder: SweepFolder, plan: Plan, terms: Terms) -> tuple[JobSource, t
 
 def _say_where(folder: SweepFolder) -> None:
     """The closing lines: what was reached, where it is, what to do next."""
+    plan, rows = sweep_rows(folder.path)
+    show(run_table(ranked(rows, ELBO), plan.keys, ELBO), ROWS, plan.name)
     path = shlex.quote(os.path.relpath(folder.path))
     log.info("comparison   %s", os.path.relpath(folder.comparison))
     log.info("next:  vae compare %s", path)

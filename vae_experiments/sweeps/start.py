@@ -1,6 +1,7 @@
 """From `vae train -m` to a sweep under way: everything is composed, checked and written down first."""
 
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -49,6 +50,12 @@ class Command:
     master: DictConfig
     params: Mapping[str, Any]
     arguments: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise InputError(
+                "torchrun trains one model on several processes; a sweep starts its own: leave torchrun out"
+            )
 
     @property
     def settings(self) -> SweepConfig:
