@@ -12,6 +12,13 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 
+def warm_up() -> None:
+    """Lets the process that jobs are forked from begin to import, while this one composes and checks."""
+    from vae_experiments.sweeps.executors.local import warm_up
+
+    warm_up()
+
+
 class GridSweeper(Sweeper):
     """Every combination of the swept values.
 
@@ -27,6 +34,7 @@ class GridSweeper(Sweeper):
         self._config = config
 
     def sweep(self, arguments: list[str]) -> Any:
+        warm_up()
         from vae_experiments.sweeps.start import Command, start_grid
 
         start_grid(Command(self._loader, self._config, self._params, arguments))
@@ -49,6 +57,7 @@ class OptunaSweeper(Sweeper):
         self._config = config
 
     def sweep(self, arguments: list[str]) -> Any:
+        warm_up()
         from vae_experiments.sweeps.start import Command, start_search
 
         start_search(Command(self._loader, self._config, self._params, arguments), self._keys)

@@ -110,7 +110,9 @@ def kill_again_and_again(
 def _await(trial: Trial, moment: Moment, since: float, startup: float, process: subprocess.Popen[bytes]) -> None:
     """Returns at the moment; fails when the command ends before it, or when it does not come."""
     if moment.phase == "start-up":
-        time.sleep(moment.wait * startup)
+        end = time.monotonic() + moment.wait * startup
+        while time.monotonic() < end and not trial.trains(since):  # quicker than when nothing disturbed it
+            time.sleep(0.01)
         return
     end = time.monotonic() + LIMIT
     while time.monotonic() < end:
@@ -161,6 +163,8 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="a file for what is printed")
     parser.add_argument("--work", type=Path, help="an empty folder for the sweeps, which is kept")
     options = parser.parse_args()
+    if options.kills < 2:
+        parser.error("--kills: at least 2, one at the beginning and one at the end")
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -176,28 +180,34 @@ def main() -> None:
             kill_what_is_left()
 
 
+def kills(options: argparse.Namespace, work: Path, say: Callable[[str], None]) -> str:
+    """The sweep killed again and again beside its undisturbed twin; what that came to."""
+    jobs = options.jobs
+    reference, startup, seconds = undisturbed(work / "undisturbed", jobs)
+    say(f"undisturbed: {jobs} jobs of {EPOCHS} epochs, {seconds:.0f} s; first step after {startup:.1f} s")
+    trial = Trial(work / "killed", jobs)
+    counts = kill_again_and_again(trial, choose(options.kills, jobs, options.seed), startup, say)
+    assert_same(trial, reference)
+    assert_recorded(trial)
+    return (
+        f"{options.kills} kills ({', '.join(f'{n} {what}' for what, n in counts.items())}): all metrics and "
+        f"checkpoint digests of {jobs} jobs are the undisturbed sweep's; MLflow has {jobs} "
+        "finished children of one parent, each epoch's metrics once"
+    )
+
+
 def run_all(options: argparse.Namespace, work: Path, say: Callable[[str], None]) -> int:
     """Every part that was asked for; 1 when one failed."""
     began = time.monotonic()
     parts = options.only or ["kills", *FAULTS]
     failed = []
     if "kills" in parts:
-        reference, startup, seconds = undisturbed(work / "undisturbed", options.jobs)
-        say(f"undisturbed: {options.jobs} jobs of {EPOCHS} epochs, {seconds:.0f} s; first step after {startup:.1f} s")
-        trial = Trial(work / "killed", options.jobs)
-        counts = kill_again_and_again(trial, choose(options.kills, options.jobs, options.seed), startup, say)
         try:
-            assert_same(trial, reference)
-            assert_recorded(trial)
-        except AssertionError as error:
+            say(kills(options, work, say))
+        except (AssertionError, subprocess.TimeoutExpired) as error:
             say(f"FAILED: {error}")
             failed.append("kills")
-        else:
-            say(
-                f"{options.kills} kills ({', '.join(f'{n} {what}' for what, n in counts.items())}): all metrics and "
-                f"checkpoint digests of {options.jobs} jobs are the undisturbed sweep's; MLflow has {options.jobs} "
-                "finished children of one parent, each epoch's metrics once"
-            )
+            kill_what_is_left()
     others = [part for part in parts if part != "kills"]
     if others:
         reference, _, seconds = undisturbed(work / "reference", 3)
@@ -207,9 +217,10 @@ def run_all(options: argparse.Namespace, work: Path, say: Callable[[str], None])
         try:
             told = FAULTS[part](work / part, reference)
             say(f"{part:20} {time.monotonic() - started:4.0f} s  {told}")
-        except AssertionError as error:
+        except (AssertionError, subprocess.TimeoutExpired) as error:
             say(f"{part:20} FAILED: {error}")
             failed.append(part)
+            kill_what_is_left()
     say(f"{'FAILED: ' + ', '.join(failed) if failed else 'all as promised'}; {time.monotonic() - began:.0f} s in all")
     return 1 if failed else 0
 

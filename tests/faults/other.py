@@ -8,11 +8,11 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from faults.lab import EPOCHS, Trial, assert_recorded, assert_same, kill_everything, members, wait_for
+from faults.lab import EPOCHS, LIMIT, Trial, assert_recorded, assert_same, kill_everything, members, wait_for
 
 LOCKED_SECONDS = 35.0  # longer than any of the program's own waits for a lock
 AWAY_SECONDS = 15.0
@@ -83,7 +83,7 @@ def job_killed(work: Path, reference: Trial) -> str:
     process = begin_and_train(trial)
     number = underway(trial)[0]
     job_process(trial.sweep / str(number)).send_signal(signal.SIGKILL)
-    assert process.wait(400) == 1
+    assert process.wait(LIMIT) == 1
     expected = ["FAILED" if n == number else "FINISHED" for n in range(trial.jobs)]
     assert trial.statuses() == expected, trial.statuses()
     said = trial.log.read_text()
@@ -108,7 +108,7 @@ def two_resumes(work: Path, reference: Trial) -> str:
     refusal = [line for line in second.stderr.splitlines() if not line.startswith("resuming ")]
     assert len(refusal) == 1, second.stderr
     assert "another process" in refusal[0]
-    assert first.wait(400) == 0, trial.log.read_bytes()[before:].decode()
+    assert first.wait(LIMIT) == 0, trial.log.read_bytes()[before:].decode()
     ends_well(trial, reference)
     return f"the second: {refusal[0].replace(str(trial.work), '.')}"
 
@@ -165,7 +165,7 @@ def database_missing(work: Path, reference: Trial) -> str:
 
 def _outcome(trial: Trial, process: subprocess.Popen[bytes], reference: Trial) -> str:
     """What became of a sweep whose database is back: all well now, or after one resume."""
-    status = process.wait(400)
+    status = process.wait(LIMIT)
     assert status in (0, 1), trial.log.read_text()
     assert "Traceback" not in trial.log.read_text()
     statuses = trial.statuses()
@@ -179,16 +179,21 @@ def _outcome(trial: Trial, process: subprocess.Popen[bytes], reference: Trial) -
 
 
 def file_size_limit(work: Path, reference: Trial) -> str:
-    """No file can grow any more, as under a quota; resumed without the limit."""
+    """No file can grow any more, as under a quota, until jobs have failed of it."""
     trial = Trial(work, reference.jobs)
     process = begin_and_train(trial)
+    _limit(process, 60 * 1024)
+    return _after_a_full_disk(trial, process, reference, lambda: _limit(process, resource.RLIM_INFINITY))
+
+
+def _limit(process: subprocess.Popen[bytes], size: int) -> None:
     for pid in members(process):
-        psutil.Process(pid).rlimit(resource.RLIMIT_FSIZE, (60 * 1024, 60 * 1024))
-    return _after_a_full_disk(trial, process, reference, lambda: None)
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).rlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def full_disk(work: Path, reference: Trial) -> str:
-    """A disk of its own, filled up while jobs train, then freed."""
+    """A disk of its own, filled up while jobs train, and freed when jobs have failed of it."""
     with disk(work) as mounted:
         if not mounted:
             return "skipped: mounting a small disk needs root"
@@ -196,27 +201,28 @@ def full_disk(work: Path, reference: Trial) -> str:
         trial.log = work.parent / f"{work.name}.said.txt"
         process = begin_and_train(trial)
         ballast = work / "ballast"
-        try:
-            with ballast.open("wb", buffering=0) as file:
-                while file.write(b"\0" * 65536):
-                    pass
-        except OSError:
-            pass
+        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while file.write(b"\0" * 65536):
+                pass
         return _after_a_full_disk(trial, process, reference, ballast.unlink)
 
 
 def _after_a_full_disk(
     trial: Trial, process: subprocess.Popen[bytes], reference: Trial, free: Callable[[], None]
 ) -> str:
-    status = process.wait(400)
+    """What is not written yet waits or fails; freed and resumed, all is there."""
+    wait_for(lambda: "cannot write" in trial.log.read_text() or process.poll() is not None)
+    free()
+    status = process.wait(LIMIT)
     said = trial.log.read_text()
     assert status == 1, said
     assert "Traceback" not in said, said
     assert "cannot write" in said, said
-    free()
+    statuses = trial.statuses()
     trial.run()
     ends_well(trial, reference)
-    return next(line for line in said.splitlines() if "cannot write" in line).replace(str(trial.sweep), ".")[:150]
+    line = next(line for line in said.splitlines() if "cannot write" in line).replace(str(trial.sweep), ".")
+    return f"jobs {', '.join(status or 'not begun' for status in statuses)}; {line[:120]}"
 
 
 def read_only_folder(work: Path, reference: Trial) -> str:

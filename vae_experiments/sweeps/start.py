@@ -22,10 +22,8 @@ from vae_experiments.sweeps.child import in_child
 from vae_experiments.sweeps.compose import Draft, Templates, compose_templates, job_config, without_doubles
 from vae_experiments.sweeps.config import SweepConfig
 from vae_experiments.sweeps.executors import is_local
-from vae_experiments.sweeps.executors.local import warm_up
 from vae_experiments.sweeps.overrides import Typed, combinations, part, values
 from vae_experiments.sweeps.plan_table import PlanTable
-from vae_experiments.sweeps.run import Terms, run_sweep
 from vae_experiments.tracking.address import without_password
 from vae_experiments.tracking.config import TrackingConfig
 
@@ -54,7 +52,7 @@ class Command:
     def __post_init__(self) -> None:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise InputError(
-                "torchrun trains one model on several processes; a sweep starts its own: leave torchrun out"
+                "torchrun trains one model on several processes; a sweep starts its own: type it alone"
             )
 
     @property
@@ -108,7 +106,6 @@ def start_grid(command: Command) -> None:
         Interrupted: a signal; the jobs under way have saved their state.
     """
     settings, folder, typed = command.settings, command.folder, command.parted()
-    warm_up()
     swept = {key: values(override) for key, override in typed.swept.items()}
     templates = command.templates(typed, swept)
     drafts, dropped = without_doubles(
@@ -119,6 +116,8 @@ def start_grid(command: Command) -> None:
     console.print(PlanTable(plan, costs, capacity, dropped))
     if command.master.plan:
         return
+    from vae_experiments.sweeps.run import Terms, run_sweep  # MLflow takes a second to import
+
     with _lock(folder):
         jobs = [
             folder.write_job(i, draft.name, draft.varied, job_config(draft.config, draft.name, capacity.threads))
@@ -136,7 +135,6 @@ def start_search(command: Command, keys: Mapping[str, Any]) -> None:
     settings, folder, typed = command.settings, command.folder, command.parted()
     if settings.zip:
         raise InputError("sweep.zip: a search draws its values; leave it out")
-    warm_up()
     search = plan_search(keys, typed.swept)
     space = SearchSettings.from_plain(search, trusted=None).space
     for group in typed.groups:
@@ -157,6 +155,8 @@ def start_search(command: Command, keys: Mapping[str, Any]) -> None:
     console.print(PlanTable(plan, costs, capacity))
     if command.master.plan:
         return
+    from vae_experiments.sweeps.run import Terms, run_sweep  # MLflow takes a second to import
+
     with _lock(folder):
         folder.write_plan(plan)
         run_sweep(folder, Terms(_tracking(samples[0].config)), capacity)
@@ -190,8 +190,14 @@ def _size_up(
     configs: Sequence[dict[str, Any]], jobs: int, settings: SweepConfig, launcher: Mapping[str, Any]
 ) -> "tuple[list[Any], Capacity]":
     """Checks every config by putting it together, and finds out what jobs cost and how many fit."""
+    from vae_experiments.runs.config import RunConfig  # torch takes a second to import
     from vae_experiments.sweeps.estimate import estimate_plan, survey
 
+    for number, config in enumerate(configs):  # here already: keys and ranges need no data and no child
+        try:
+            RunConfig.of(config)
+        except InputError as error:
+            raise InputError(f"job {number}: {error}") from error
     trainer = configs[0]["trainer"]
     share = [jobs, None, str(trainer["device"]), trainer.get("threads")]
     if not is_local(launcher):
