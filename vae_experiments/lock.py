@@ -15,7 +15,7 @@ class RunLock:
     """Held for the life of the process that writes `folder`; the system frees it however that process ends.
 
     Raises:
-        InputError: on entering, when another process holds it.
+        InputError: on entering, when another process holds it, or the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -23,13 +23,15 @@ class RunLock:
         self._lock = FileLock(folder / NAME)
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=2)  # longer than another process's look at it takes
         except Timeout:
             raise InputError(
                 f"{self.folder}: another process is writing this run: wait for it, or stop it first"
             ) from None
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written: {error.strerror or error}: mend that first") from error
         return self
 
     def __exit__(
@@ -47,5 +49,7 @@ def is_held(folder: Path) -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    except OSError:  # on a disk that is read-only nobody writes
+        return False
     lock.release()
     return False

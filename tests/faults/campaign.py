@@ -95,8 +95,8 @@ def kill_again_and_again(
         if phase == "start-up" and trial.folder is None:
             counts["before the plan"] += 1
         counts[phase] += 1
-        epochs, statuses, drafts = trial.epochs(), trial.statuses(), trial.drafts()
-        counts["half-written files"] += bool(drafts)
+        epochs, statuses, drafts = trial.epochs(), trial.statuses(), trial.drafts(since)
+        counts["with a half-written file"] += bool(drafts)
         state = f"{sum(epochs)} of {trial.jobs * EPOCHS} epochs, {statuses.count('FINISHED')} of {trial.jobs} jobs done"
         left = f"; left {', '.join(drafts)}" if drafts else ""
         where = state if trial.folder else "nothing planned"
@@ -128,7 +128,7 @@ def _is_now(trial: Trial, moment: Moment, since: float) -> bool:
     if moment.phase == "comparison":
         return trial.statuses() == ["FINISHED"] * trial.jobs
     if moment.phase == "checkpoint":  # first what is gone in a millisecond
-        now = any(True for _ in trial.sweep.glob("*/checkpoints/*new.ckpt*"))
+        now = any(_is_newer(path, since) for path in trial.sweep.glob("*/checkpoints/*new.ckpt*"))
         return now and sum(trial.epochs()) >= moment.epochs
     if sum(trial.epochs()) < moment.epochs or not trial.trains(since):
         return False
@@ -136,6 +136,13 @@ def _is_now(trial: Trial, moment: Moment, since: float) -> bool:
         return True
     ends = zip(trial.epochs(since), trial.statuses(), strict=True)
     return any(epochs == EPOCHS and status == "RUNNING" for epochs, status in ends)
+
+
+def _is_newer(path: Path, since: float) -> bool:
+    try:
+        return path.stat().st_mtime >= since  # what is older was left by a kill before
+    except OSError:
+        return False
 
 
 def undisturbed(work: Path, jobs: int) -> tuple[Trial, float, float]:

@@ -112,11 +112,11 @@ class Trial:
         """Each job's, as its run.json has it; "" before there is one."""
         return [_status(self.sweep / str(n)) if self.folder else "" for n in range(self.jobs)]
 
-    def drafts(self) -> list[str]:
-        """Files that are being written at the moment, or were when their writer died."""
+    def drafts(self, since: float) -> list[str]:
+        """Files begun since then that are being written, or were when their writer died."""
         files = [] if self.folder is None else list(self.folder.rglob("*"))
         drafts = [f for f in files if f.name.endswith(".part") or f.name == "new.ckpt" or f.name.startswith(".linking")]
-        return sorted(str(path.relative_to(self.sweep)) for path in drafts)
+        return sorted(str(path.relative_to(self.sweep)) for path in drafts if path.stat().st_mtime >= since)
 
 
 def _status(folder: Path) -> str:

@@ -100,10 +100,12 @@ def two_resumes(work: Path, reference: Trial) -> str:
     first, since = trial.begin(), time.time()
     wait_for(lambda: trial.trains(since), first)
     before = trial.log.stat().st_size
+    os.killpg(first.pid, signal.SIGSTOP)  # so that it does not finish meanwhile
     second = subprocess.run(
         [*first.args, str(trial.sweep)],  # type: ignore[misc] # a list
         cwd=trial.work, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
+    os.killpg(first.pid, signal.SIGCONT)
     assert second.returncode == 2, second.stderr
     refusal = [line for line in second.stderr.splitlines() if not line.startswith("resuming ")]
     assert len(refusal) == 1, second.stderr
@@ -241,7 +243,7 @@ def read_only_folder(work: Path, reference: Trial) -> str:
         assert "Traceback" not in said, said
         trial.run()
         ends_well(trial, reference)
-    return said.strip().splitlines()[-1].replace(str(trial.sweep), ".")
+        return said.strip().splitlines()[-1].replace(str(trial.sweep), ".")
 
 
 def _protect(trial: Trial, mounted: bool, mode: str) -> None:
