@@ -41,9 +41,10 @@ def test_the_latest_of_all_killed_runs_comes_before_any_that_failed(caplog: pyte
     caplog.set_level(logging.INFO)
     make_folder(Path("outputs/failed"), "FAILED", age=1)
     make_folder(Path("outputs/older"), "KILLED", age=30)
-    make_folder(Path("multirun/sweep/0"), "KILLED", age=20)
-    make_folder(Path("multirun/sweep/1"), "FINISHED")
-    for expected in ("multirun/sweep/0", "outputs/older", "outputs/failed"):
+    make_folder(Path("multirun/other"), "KILLED", age=20)
+    make_folder(Path("multirun/sweep/0"), "KILLED")  # a job: its sweep's affair
+    make_folder(Path("multirun/sweep"), "FINISHED")
+    for expected in ("multirun/other", "outputs/older", "outputs/failed"):
         with pytest.raises(InputError, match="is missing"):  # these configs are no whole run's
             resume(ResumeConfig())
         assert caplog.messages[-1] == f"resuming {expected}"

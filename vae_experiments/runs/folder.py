@@ -90,6 +90,15 @@ class RunFolder:
         info = self.info() if known else RunInfo(self.path.name, "", "FAILED")
         self.write_info(replace(info, status="FAILED", reason=reason))
 
+    def forget_failure(self) -> None:
+        """Before a failed run is tried again, so that what it says then is of this try."""
+        if not (self.path / "run.json").is_file():
+            return
+        if not self.begun:
+            (self.path / "run.json").unlink()
+        elif self.info().status == "FAILED":
+            self.set_status("KILLED")
+
     def refuse_if_used(self) -> None:
         """Raises InputError when the folder already holds a run: two runs must never mix."""
         if any((self.path / name).exists() for name in ("run.json", "journal.jsonl", "checkpoints")):

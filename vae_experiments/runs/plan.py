@@ -34,6 +34,7 @@ class Plan:
         keys: the swept keys and groups, in the order they were typed; `seed` among them means repeats.
         jobs: in the order they start.
         at_once: how many were asked to run at once; None for as many as the machine bears.
+        peak_bytes: memory of the largest job, as estimated; None when it was not.
         launcher: what runs them: plain config of a `sweeps.executors` class, with its `_target_`.
         tracking: the runs' tracking section, without a password.
         on_failure: what a failed job does to the others.
@@ -46,6 +47,7 @@ class Plan:
     keys: list[str]
     jobs: list[Job]
     at_once: int | None
+    peak_bytes: int | None
     launcher: dict[str, Any]
     tracking: dict[str, Any]
     on_failure: str

@@ -56,7 +56,10 @@ class SweepFolder:
     def write_job(self, number: int, name: str, varied: Mapping[str, Any], config: dict[str, Any]) -> Job:
         """Puts a job's config into its folder, from where the job will read it.
 
-        A config that is there already stays: the job may have begun with it.
+        One that is there already stays: the job may have begun with it.
+
+        Raises:
+            RunFailed: the disk does not take it, or another config is there.
         """
         folder = RunFolder(self.path / str(number))
         path = folder.path / "config.yaml"
@@ -66,6 +69,8 @@ class SweepFolder:
             except OSError as error:
                 raise RunFailed(f"cannot make {folder.path}: {error.strerror}") from error
             folder.write_config(config)
+        elif folder.config() != config:
+            raise RunFailed(f"{path}: is not what job {number} should have; start a new sweep")
         return Job(number, name, dict(varied), digest_file(path))
 
     def add_job(self, job: Job) -> None:

@@ -57,8 +57,6 @@ def in_child(function: Callable[[Any], T], argument: Any, *, cwd: Path, timeout:
 
 def _answer(connection: Connection, function: Callable[[Any], object], argument: Any, cwd: Path) -> None:
     """The child's side."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         os.chdir(cwd)
         connection.send(function(argument))

@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from vae_experiments.config.hydra_app import to_plain
+from vae_experiments.errors import InputError
 from vae_experiments.tracking.address import without_password
 
 # Of the command, not of a run.
@@ -72,6 +73,9 @@ def compose_templates(
         config = loader.load_configuration(
             master.hydra.job.config_name, [*hydra_overrides, *fixed, *chosen], run_mode=RunMode.RUN
         )
+        if groups and config.hydra.sweeper.get("params") != master.hydra.sweeper.get("params"):
+            brings = next((each for each in chosen if each.startswith("experiment=")), chosen[0])
+            raise InputError(f"{brings}: brings a sweep of its own (hydra.sweeper.params): give it alone")
         container = OmegaConf.to_container(config, resolve=False)
         assert isinstance(container, dict)
         bases[_joined(choices)] = {

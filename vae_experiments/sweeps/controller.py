@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from vae_experiments.errors import InputError
+from vae_experiments.errors import InputError, Interrupted
 from vae_experiments.lock import is_held
 from vae_experiments.runs.folder import RunFolder
 from vae_experiments.runs.plan import Job
@@ -24,6 +24,7 @@ from vae_experiments.sweeps.progress import read_progress
 from vae_experiments.sweeps.report import Report
 from vae_experiments.sweeps.source import History, JobSource, Outcome
 from vae_experiments.tracking.config import TrackingConfig
+from vae_experiments.tracking.store import StoreUnreachableError
 
 log = logging.getLogger(__name__)
 
@@ -83,16 +84,16 @@ class Controller:
 
     def run(self) -> None:
         """Returns when no job is left, or when all have left after a signal or a failure that stops the sweep."""
-        with self._signals():
-            while True:
-                exhausted = not self._start_jobs()
-                for running in list(self._running):
-                    self._look_at(running)
-                self.report.advance()
-                self.board.refresh()
-                if not self._running and (exhausted or self._closing):
-                    return
-                time.sleep(POLL_SECONDS)
+        while True:
+            exhausted = not self._start_jobs()
+            for running in list(self._running):
+                self._look_at(running)
+            self.report.advance()
+            self.board.refresh()
+            if not self._running and (exhausted or self._closing):
+                self._closing = True
+                return
+            time.sleep(POLL_SECONDS)
 
     def _start_jobs(self) -> bool:
         """Starts jobs while there is room; False when the source has none at the moment."""
@@ -121,9 +122,15 @@ class Controller:
             return ""
         try:
             self.parent.register(folder.path, job)
-        except InputError as error:
+        except StoreUnreachableError as error:
             return f"no job is started until MLflow can record it: {error}"
-        handle = self.executor.submit(self.order(folder.path))
+        folder.forget_failure()
+        try:
+            handle = self.executor.submit(self.order(folder.path))
+        except InputError as error:  # a cluster's limit, or its controller away for a moment
+            if not self._running:
+                raise
+            return f"job {job.number} is submitted later: {error}"
         self._running.append(Running(job, handle, time.monotonic()))
         self.board.started(job)
         return ""
@@ -193,10 +200,12 @@ class Controller:
             self._stop(running, why)
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def signals(self) -> Iterator[None]:
         """Ctrl-C and SIGTERM end the sweep: its jobs save and leave. A second one does not let them save."""
 
         def ask(signum: int, frame: FrameType | None) -> None:
+            if self._closing and not self._running:  # drawing, at the end: nothing is lost
+                raise Interrupted(signum)
             if not self.signum:
                 log.warning("stopping: %d jobs save their state ...", len(self._running))
             self.signum = signum

@@ -1,5 +1,6 @@
 """What a job takes of time and memory, from what was measured of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 # What a whole run takes beyond the steps that are timed. From peaks of whole runs in processes forked as jobs are
@@ -70,3 +71,8 @@ class Sample:
         total = extent.max_epochs * epoch + around
         peak = self.peak + SPREAD_BYTES + PICTURES_BYTES * extent.pictures + RECORD_BYTES * extent.record
         return Cost(extent.parameters, self.step, epoch, total, round(peak), approximate)
+
+
+def largest(costs: Sequence[Cost | None]) -> int | None:
+    """Peak memory, in bytes, of the job that needs most; None where none is known."""
+    return max((cost.peak_bytes for cost in costs if cost is not None), default=None)

@@ -2,12 +2,8 @@
 
 import logging
 import os
-import signal
 import sys
-import threading
 import traceback
-from multiprocessing import parent_process
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from vae_experiments.config.construct import construct
@@ -31,10 +27,6 @@ def run(order: Order) -> int:
     """
     os.environ.update(order.environment)
     os.chdir(order.cwd)
-    # Ctrl-C reaches every process of the terminal: the sweep passes it on, once, as SIGTERM.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _leave_with_the_sweep()
     say_into(order.folder / "run.log")
     folder = RunFolder(order.folder)
     tracking = None if order.tracking is None else construct(TrackingConfig, order.tracking)
@@ -63,19 +55,6 @@ def _record(folder: RunFolder, tracking: TrackingConfig | None, reason: str) -> 
     except (InputError, KeyError, AttributeError):
         stored = TrackingConfig(enabled=False)
     record_failure(folder, tracking or stored, reason, without_secrets(traceback.format_exc()))
-
-
-def _leave_with_the_sweep() -> None:
-    """Asks this process to save and leave as soon as the one that started it is gone."""
-    parent = parent_process()
-    if parent is None:  # a cluster's: it goes on without
-        return
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True, name="sweep-watch").start()
 
 
 def say_into(path: Path) -> None:

@@ -52,8 +52,8 @@ def part(loader: ConfigLoader, params: Mapping[str, Any], arguments: Sequence[st
             assert override.input_line is not None
             typed.fixed.append(override.input_line)
             continue
-        if name.split(".")[0] in ("sweep", "plan", "hydra", "name"):
-            raise InputError(f"{override.input_line}: says how to sweep, so it has one value")
+        if name.split(".")[0] in ("sweep", "plan", "hydra", "name", "tracking"):
+            raise InputError(f"{override.input_line}: is the same for a whole sweep, so it has one value")
         typed.swept[name] = override
         if override.package is None and loader.get_group_options(name, results_filter=ObjectType.CONFIG):
             typed.groups.append(name)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from vae_experiments.lock import RunLock
 from vae_experiments.runs.plan import Job, Plan, shown
+from vae_experiments.runs.post_mortem import deliver
 from vae_experiments.tracking import names
 from vae_experiments.tracking.config import TrackingConfig
-from vae_experiments.tracking.journal import Ending, Journal, is_tracked, last_status, read_start
+from vae_experiments.tracking.journal import Ending, is_tracked, read_start
 from vae_experiments.tracking.registration import register
 from vae_experiments.tracking.store import Store
 from vae_experiments.tracking.tracker import Tracker, recorded_uri
@@ -54,7 +54,15 @@ class Parent:
         if self._tracker is None or is_tracked(folder):
             return
         store, self._store = self._store or self._open(), None  # opened again after a failure
-        register(store, self._tracking, run_name=job.name, folder=folder, tags={}, parent_run_id=self._tracker.run_id)
+        register(
+            store,
+            self._tracking,
+            run_name=job.name,
+            folder=folder,
+            tags={},
+            parent_run_id=self._tracker.run_id,
+            scheduled=True,
+        )
         self._store = store
 
     def _open(self) -> Store:
@@ -78,15 +86,7 @@ class Parent:
 
     def deliver(self, folder: Path) -> bool:
         """Sends what an ended job could not; False when the store is still away."""
-        if self._tracker is None or not is_tracked(folder):
-            return True
-        with RunLock(folder):
-            journal, status = Journal(folder), last_status(folder)
-            if status not in ("FINISHED", "FAILED") or not (journal.pending or journal.left):
-                return True
-            return Tracker.deliver(
-                self._tracking, folder=folder, status="FINISHED" if status == "FINISHED" else "FAILED"
-            )
+        return self._tracker is None or deliver(folder, self._tracking)
 
     def finish(self, status: Ending) -> None:
         """Ends the parent run."""

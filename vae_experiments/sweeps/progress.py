@@ -70,6 +70,9 @@ class ProgressFile(Hook):
     def on_epoch_end(self, run: TrainingRun) -> None:
         self._write(run)
 
+    def on_close(self, run: TrainingRun) -> None:
+        self._write(run)  # once more, should the last have failed
+
     def _write(self, run: TrainingRun) -> None:
         state = run.state
         head = {

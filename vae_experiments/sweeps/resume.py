@@ -55,4 +55,6 @@ def _capacity(folder: SweepFolder, plan: Plan) -> Capacity:
     if not is_local(plan.launcher):
         return Capacity(plan.at_once or count, 1, "as the cluster has room")
     trainer: dict[str, Any] = folder.job(plan.jobs[0]).config()["trainer"] if plan.jobs else {}
-    return jobs_at_once(plan.at_once, count, None, str(trainer.get("device", "auto")), trainer.get("threads"))
+    return jobs_at_once(
+        plan.at_once, count, plan.peak_bytes, str(trainer.get("device", "auto")), trainer.get("threads")
+    )

@@ -83,43 +83,64 @@ def run_sweep(folder: SweepFolder, terms: Terms, capacity: Capacity) -> None:
         Interrupted: a signal; the jobs under way have saved their state.
     """
     plan = folder.plan()
-    status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
-    reason = ""
     with ExitStack() as stack:
         stack.enter_context(log_to_file(folder.path / "run.log"))
         parent = Parent.begin(folder.path, plan, terms.tracking)
         folder.write_status(plan.name, "RUNNING")
-        stack.callback(lambda: folder.write_status(plan.name, status, reason))
-        stack.callback(lambda: parent.finish(status))
-        source, count = _source(folder, plan, terms)
-        executor = stack.enter_context(
-            build_executor(plan.launcher, folder.path, jobs=plan.at_once or capacity.jobs, gpus=capacity.gpus)
-        )
-        log.info("%d of %d jobs to run; sweep folder %s", *count, os.path.relpath(folder.path))
+        ending = _Ending()
+        stack.callback(lambda: folder.write_status(plan.name, ending.status, ending.reason))
+        stack.callback(lambda: parent.finish(ending.status))
+        try:
+            failed = _run_jobs(folder, plan, terms, capacity, parent)
+        except Interrupted:
+            again = f"vae resume {shlex.quote(os.path.relpath(folder.path))}"
+            log.warning("stopped by a signal; continue with: %s", again)
+            raise
+        except Exception as error:
+            ending.status, ending.reason = "FAILED", f"{type(error).__name__}: {error}"
+            log.debug("the sweep itself failed", exc_info=True)
+            raise
+        if failed:
+            ending.status, ending.reason = "FAILED", f"{failed} of {len(folder.plan().jobs)} jobs failed"
+            again = f"vae resume {shlex.quote(os.path.relpath(folder.path))}"
+            raise RunFailed(f"{ending.reason}; try them again with: {again}")
+        ending.status = "FINISHED"
+
+
+@dataclass
+class _Ending:
+    """How a sweep ends, as far as is known: killed, unless it gets any further."""
+
+    status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
+    reason: str = ""
+
+
+def _run_jobs(folder: SweepFolder, plan: Plan, terms: Terms, capacity: Capacity, parent: Parent) -> int:
+    """Runs the jobs that are left, compares all, and says how it went; returns how many failed."""
+    with ExitStack() as stack:
+        source, (left, count) = _source(folder, plan, terms)
+        jobs = plan.at_once or capacity.jobs
+        executor = stack.enter_context(build_executor(plan.launcher, folder.path, jobs=jobs, gpus=capacity.gpus))
+        log.info("%d of %d jobs to run; sweep folder %s", left, count, os.path.relpath(folder.path))
         report = Report(folder, parent)
-        with Board(count[0]) as board:
-            controller = Controller(
-                folder, source, executor, terms.order, parent, report, board, terms.tracking,
-                stop_on_failure=plan.on_failure == "stop",
-            )  # fmt: skip
+        board = Board(left)
+        controller = Controller(
+            folder, source, executor, terms.order, parent, report, board, terms.tracking,
+            stop_on_failure=plan.on_failure == "stop",
+        )  # fmt: skip
+        stack.enter_context(controller.signals())
+        with board:
             controller.run()
         if not controller.signum:
             report.finish()
             _deliver(folder, parent)
+            _say_where(folder)
         for line in source.results():
             log.info("%s", line)
-        if not controller.signum:
-            _say_where(folder)
         list_failures(folder, controller.failures)
-        again = f"vae resume {shlex.quote(os.path.relpath(folder.path))}"
         if controller.signum:
-            log.warning("stopped by a signal; continue with: %s", again)
             raise Interrupted(controller.signum)
-        if controller.failures:
-            status = "FAILED"
-            reason = f"{len(controller.failures)} of {len(folder.plan().jobs)} jobs failed"
-            raise RunFailed(f"{reason}; try them again with: {again}")
-        status = "FINISHED"
+        return len(controller.failures)
 
 
 def _deliver(folder: SweepFolder, parent: Parent) -> None:

@@ -2,7 +2,9 @@
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from vae_experiments.config.construct import construct
 from vae_experiments.console import console
 from vae_experiments.errors import InputError
+from vae_experiments.lock import NAME as RUN_LOCK
 from vae_experiments.lock import RunLock
 from vae_experiments.runs.plan import Job, Plan, job_name, short_names
 from vae_experiments.runs.signature import source_digest
@@ -21,10 +24,11 @@ from vae_experiments.sweeps.capacity import Capacity, jobs_at_once
 from vae_experiments.sweeps.child import in_child
 from vae_experiments.sweeps.compose import Draft, Templates, compose_templates, job_config, without_doubles
 from vae_experiments.sweeps.config import SweepConfig
-from vae_experiments.sweeps.executors import is_local
+from vae_experiments.sweeps.cost import Cost, largest
+from vae_experiments.sweeps.executors import build_executor, is_local
 from vae_experiments.sweeps.overrides import Typed, combinations, part, values
 from vae_experiments.sweeps.plan_table import PlanTable
-from vae_experiments.tracking.address import without_password
+from vae_experiments.tracking.address import shown, without_password, without_secrets
 from vae_experiments.tracking.config import TrackingConfig
 
 log = logging.getLogger(__name__)
@@ -51,9 +55,7 @@ class Command:
 
     def __post_init__(self) -> None:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise InputError(
-                "torchrun trains one model on several processes; a sweep starts its own: type it alone"
-            )
+            raise InputError("torchrun trains one model on several processes; a sweep starts its own: type it alone")
 
     @property
     def settings(self) -> SweepConfig:
@@ -106,19 +108,20 @@ def start_grid(command: Command) -> None:
         Interrupted: a signal; the jobs under way have saved their state.
     """
     settings, folder, typed = command.settings, command.folder, command.parted()
+    build_executor(command.launcher, folder.path, jobs=1, gpus=0).close()  # refuses what cannot run jobs
     swept = {key: values(override) for key, override in typed.swept.items()}
     templates = command.templates(typed, swept)
     drafts, dropped = without_doubles(
-        [Draft(job_name(varied), varied, templates.config(varied)) for varied in combinations(swept, settings.zip)]
+        [_draft(templates, varied, command.name(swept)) for varied in combinations(swept, settings.zip)]
     )
     costs, capacity = _size_up([draft.config for draft in drafts], len(drafts), settings, command.launcher)
-    plan = _plan(command, settings, list(swept), drafts)
+    plan = _plan(command, settings, list(swept), drafts, costs)
     console.print(PlanTable(plan, costs, capacity, dropped))
     if command.master.plan:
         return
     from vae_experiments.sweeps.run import Terms, run_sweep  # MLflow takes a second to import
 
-    with _lock(folder):
+    with _taken(folder):
         jobs = [
             folder.write_job(i, draft.name, draft.varied, job_config(draft.config, draft.name, capacity.threads))
             for i, draft in enumerate(drafts)
@@ -135,6 +138,7 @@ def start_search(command: Command, keys: Mapping[str, Any]) -> None:
     settings, folder, typed = command.settings, command.folder, command.parted()
     if settings.zip:
         raise InputError("sweep.zip: a search draws its values; leave it out")
+    build_executor(command.launcher, folder.path, jobs=1, gpus=0).close()
     search = plan_search(keys, typed.swept)
     space = SearchSettings.from_plain(search, trusted=None).space
     for group in typed.groups:
@@ -149,15 +153,20 @@ def start_search(command: Command, keys: Mapping[str, Any]) -> None:
     ]  # fmt: skip
     samples = [Draft("", varied, templates.config(varied)) for varied in corners]
     costs, capacity = _size_up([draft.config for draft in samples], int(search["n_trials"]), settings, command.launcher)
-    plan = _plan(command, settings, list(space), samples)
-    stored = {"settings": search, "templates": asdict(templates), "threads": capacity.threads}
+    plan = _plan(command, settings, list(space), samples, costs)
+    open_bases = {choices: without_password(base) for choices, base in templates.bases.items()}
+    stored = {
+        "settings": {**search, "study": search["study"] or folder.path.name},  # the folder may be renamed
+        "templates": asdict(replace(templates, bases=open_bases)),
+        "threads": capacity.threads,
+    }
     plan = replace(plan, jobs=[], search=stored)
     console.print(PlanTable(plan, costs, capacity))
     if command.master.plan:
         return
     from vae_experiments.sweeps.run import Terms, run_sweep  # MLflow takes a second to import
 
-    with _lock(folder):
+    with _taken(folder):
         folder.write_plan(plan)
         run_sweep(folder, Terms(_tracking(samples[0].config)), capacity)
 
@@ -167,18 +176,21 @@ def plan_one(config: dict[str, Any]) -> None:
     costs, capacity = _size_up([config], 1, SweepConfig(), _HERE)
     plan = Plan(
         name=config["name"] or "one run", command=[], keys=[], jobs=[Job(0, config["name"] or "", {}, "")], at_once=1,
-        launcher=_HERE, tracking={}, on_failure="continue", code="",
+        peak_bytes=None, launcher=_HERE, tracking={}, on_failure="continue", code="",
     )  # fmt: skip
     console.print(PlanTable(plan, costs, capacity))
 
 
-def _plan(command: Command, settings: SweepConfig, keys: list[str], drafts: Sequence[Draft]) -> Plan:
+def _plan(
+    command: Command, settings: SweepConfig, keys: list[str], drafts: Sequence[Draft], costs: Sequence[Cost | None]
+) -> Plan:
     return Plan(
         name=command.name(keys),
-        command=list(command.arguments),
+        command=[_without_password(word) for word in command.arguments],
         keys=keys,
         jobs=[Job(i, draft.name, draft.varied, "") for i, draft in enumerate(drafts)],
         at_once=settings.jobs,
+        peak_bytes=largest(costs),
         launcher=command.launcher,
         tracking=without_password(drafts[0].config)["tracking"],
         on_failure=settings.on_failure,
@@ -186,9 +198,19 @@ def _plan(command: Command, settings: SweepConfig, keys: list[str], drafts: Sequ
     )
 
 
+def _draft(templates: Templates, varied: dict[str, Any], otherwise: str) -> Draft:
+    return Draft(job_name(varied) or otherwise, varied, templates.config(varied))
+
+
+def _without_password(word: str) -> str:
+    """An override as it may be stored."""
+    key, _, value = word.partition("=")
+    return f"{key}={shown(value)}" if key.lstrip("+") == "tracking.uri" else without_secrets(word)
+
+
 def _size_up(
     configs: Sequence[dict[str, Any]], jobs: int, settings: SweepConfig, launcher: Mapping[str, Any]
-) -> "tuple[list[Any], Capacity]":
+) -> tuple[Sequence[Cost | None], Capacity]:
     """Checks every config by putting it together, and finds out what jobs cost and how many fit."""
     from vae_experiments.runs.config import RunConfig  # torch takes a second to import
     from vae_experiments.sweeps.estimate import estimate_plan, survey
@@ -199,25 +221,36 @@ def _size_up(
         except InputError as error:
             raise InputError(f"job {number}: {error}") from error
     trainer = configs[0]["trainer"]
-    share = [jobs, None, str(trainer["device"]), trainer.get("threads")]
+    threads = max((config["trainer"]["threads"] or 0 for config in configs), default=0) or None
+    share: list[Any] = [jobs, None, str(trainer["device"]), threads]
     if not is_local(launcher):
         in_child(survey, configs, cwd=Path.cwd(), timeout=None)
-        threads = int(launcher.get("cpus_per_task") or 1)
-        return [], Capacity(settings.jobs or jobs, threads, "as the cluster has room")
+        return [], Capacity(settings.jobs or jobs, int(launcher.get("cpus_per_task") or 1), "as the cluster has room")
     if not settings.estimate:
         in_child(survey, configs, cwd=Path.cwd(), timeout=None)
         return [], jobs_at_once(settings.jobs, *share)
     first = jobs_at_once(settings.jobs, *share)
     costs = estimate_plan(configs, first.threads, Path.cwd())
-    share[1] = max((cost.peak_bytes for cost in costs if cost is not None), default=None)
+    share[1] = largest(costs)
     return costs, jobs_at_once(settings.jobs, *share)
 
 
-def _lock(folder: SweepFolder) -> RunLock:
-    """The lock of a folder that holds nothing yet."""
-    if folder.exists or (folder.path.is_dir() and any(folder.path.iterdir())):
-        raise InputError(f"{folder.path}: already holds something: choose another hydra.sweep.dir, or `vae resume` it")
-    return RunLock(folder.path)
+@contextmanager
+def _taken(folder: SweepFolder) -> Iterator[None]:
+    """Holds a folder that is new, or has no more than the beginning of a plan that was cut short.
+
+    Raises:
+        InputError: something else lies there.
+    """
+    with RunLock(folder.path):
+        for entry in folder.path.iterdir():
+            if entry.name == RUN_LOCK:
+                continue
+            if folder.exists or not entry.name.isdigit() or {each.name for each in entry.iterdir()} - {"config.yaml"}:
+                again = "`vae resume` it, or " if folder.exists else ""
+                raise InputError(f"{folder.path}: already holds something: {again}choose another hydra.sweep.dir")
+            shutil.rmtree(entry)
+        yield
 
 
 def _tracking(config: Mapping[str, Any]) -> TrackingConfig:

@@ -28,8 +28,11 @@ def register(
     folder: Path,
     tags: Mapping[str, object],
     parent_run_id: str | None = None,
+    scheduled: bool = False,
 ) -> Journal:
-    """Creates the MLflow run of `folder`, RUNNING, and begins its journal; returns that.
+    """Creates the MLflow run of `folder` and begins its journal; returns that.
+
+    It is RUNNING, or SCHEDULED where `scheduled`: another process will take it up.
 
     The run gets a key that is on disk first: registered again after a kill, the folder finds its run.
 
@@ -54,7 +57,7 @@ def register(
         if parent_run_id:
             own["mlflow.parentRunId"] = parent_run_id
         name = names.text(run_name.strip() or folder.name, names.MAX_RUN_NAME)
-        run_id = store.create_run(experiment_id, name, names.clean_tags(own | dict(tags)))
+        run_id = store.create_run(experiment_id, name, names.clean_tags(own | dict(tags)), scheduled=scheduled)
     else:
         run_id, experiment_id = found.run_id, found.experiment_id
     journal = Journal(folder)

@@ -125,10 +125,13 @@ class Store:
             )
         return str(found.experiment_id)
 
-    def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
-        """A new run, RUNNING; its id."""
+    def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str], *, scheduled: bool = False) -> str:
+        """A new run, RUNNING or, with nobody to run it yet, SCHEDULED; its id."""
         with _one_line(self.uri):
-            return str(self.client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id)
+            run_id = str(self.client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id)
+            if scheduled:
+                self.client.update_run(run_id, status="SCHEDULED")
+            return run_id
 
     def _artifacts(self) -> str | None:
         """Where a new experiment keeps its files; None for MLflow's own choice."""

@@ -61,23 +61,29 @@ def resume(config: ResumeConfig, given: Sequence[str] = ()) -> None:
 def _resume_run(path: Path, config: ResumeConfig, given: Sequence[str]) -> None:
     from vae_experiments.config.construct import TRUSTED
     from vae_experiments.runs.folder import RunFolder
+    from vae_experiments.runs.post_mortem import deliver
     from vae_experiments.runs.runner import advance
+    from vae_experiments.runs.sweep_folder import SweepFolder
+    from vae_experiments.sweeps.progress import ProgressFile
     from vae_experiments.verbs.train import say_where
 
     folder = RunFolder(path)
     tracking = _tracking(folder.config().get("tracking"), config.tracking, given)
     if folder.begun and folder.info().status == "FINISHED":
         log.info("%s is finished", folder.path)
-        if _deliver(folder.path, tracking):
+        if tracking.enabled and deliver(folder.path, tracking):
             log.info("its record in MLflow is complete")
         return
     log.info("resuming %s", folder.path)
     trusted = (*TRUSTED, *config.trust)
-    say_where(advance(folder.path, trusted=trusted, force=config.force, tracking=tracking if given else None))
+    watchers = [ProgressFile()] if SweepFolder(path.parent).exists else []  # a job: its sweep reads that
+    store = tracking if given else None
+    say_where(advance(folder.path, trusted=trusted, force=config.force, tracking=store, watchers=watchers))
 
 
 def _resume_sweep(folder: "SweepFolder", config: ResumeConfig, given: Sequence[str]) -> None:
     from vae_experiments.config.construct import TRUSTED
+    from vae_experiments.runs.post_mortem import deliver
     from vae_experiments.sweeps.resume import resume_sweep
     from vae_experiments.sweeps.run import Terms
 
@@ -86,7 +92,7 @@ def _resume_sweep(folder: "SweepFolder", config: ResumeConfig, given: Sequence[s
     if folder.status() == "FINISHED":
         log.info("%s is finished", folder.path)
         for path in (folder.path, *(folder.job(job).path for job in plan.jobs)):
-            _deliver(path, tracking)
+            deliver(path, tracking)
         return
     terms = Terms(tracking, moved=bool(given), trusted=(*TRUSTED, *config.trust), force=config.force)
     resume_sweep(folder, terms)
@@ -119,15 +125,3 @@ def _tracking(section: object, asked: TrackingConfig, given: Sequence[str]) -> T
 
     stored = {key: value for key, value in section.items() if key != "_target_"} if isinstance(section, dict) else {}
     return replace(construct(TrackingConfig, stored), **{key: getattr(asked, key) for key in given})
-
-
-def _deliver(path: Path, tracking: TrackingConfig) -> bool:
-    """Sends to MLflow what a finished run or sweep could not send while it went on; whether all has arrived."""
-    from vae_experiments.lock import RunLock
-    from vae_experiments.tracking.journal import is_tracked
-    from vae_experiments.tracking.tracker import Tracker
-
-    if not (tracking.enabled and is_tracked(path)):
-        return False
-    with RunLock(path):
-        return Tracker.deliver(tracking, folder=path, status="FINISHED")

@@ -5,10 +5,13 @@ libraries' memory, and dies alone. (Pools, joblib's included, break whole when o
 """
 
 import multiprocessing
+import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,8 @@ class LocalExecutor(Executor):
         taken = {handle.slot for handle in self._handles}
         slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
         if self._gpus:
-            device = {"CUDA_VISIBLE_DEVICES": str(slot % self._gpus)}
+            devices = visible_devices(order.environment, self._gpus)
+            device = {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]}
             order = replace(order, environment=order.environment | device)
         handle = LocalHandle(start_process(_work, order), slot)
         self._handles.append(handle)
@@ -73,13 +77,39 @@ class LocalHandle(Handle):
         self._process.join()
 
 
+def visible_devices(environment: Mapping[str, str], gpus: int) -> list[str]:
+    """Names of the `gpus` CUDA devices that may be used: those that CUDA_VISIBLE_DEVICES lists, if it does."""
+    listed = [name.strip() for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return listed[:gpus] or [str(index) for index in range(gpus)]
+
+
 def start_process(function: Callable[..., Any], *arguments: Any) -> ForkServerProcess:
     """Calls `function`, which must be importable, in a new process; it is asked to leave when this one exits."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vae_experiments.sweeps.executors.preload"])
-    process = context.Process(target=function, args=arguments, daemon=True)
+    process = context.Process(target=_begin, args=(function, *arguments), daemon=True)
     process.start()
     return process
+
+
+def _begin(function: Callable[..., Any], *arguments: Any) -> None:
+    """In the new process. Ctrl-C reaches every process of the terminal: the one that started this passes it on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _leave_with_parent()
+    function(*arguments)
+
+
+def _leave_with_parent() -> None:
+    """Sends this process SIGTERM as soon as the one that started it is gone, however that went."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
 
 
 def warm_up() -> None:

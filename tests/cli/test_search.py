@@ -1,0 +1,98 @@
+"""Searches as people type them: interrupted, moved, and resumed when there is nothing left to do."""
+
+import signal
+from pathlib import Path
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+from optuna.trial import FrozenTrial, TrialState
+from support import TINY, Ended, results, run_process, status_of
+from sweeping import QUICK, begin, epochs, wait_for
+
+SEARCH = [*TINY, QUICK, "hooks.gallery=null", "hooks.models=null", "hydra/sweeper=optuna"]
+
+
+def trials(sweep: Path) -> list[FrozenTrial]:
+    """Of the one study that the sweep's folder holds."""
+    storage = f"sqlite:///{sweep.absolute()}/optuna.db"
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage).trials
+
+
+def statuses(work: Path) -> dict[str, str]:
+    """Of every run in the store, by its folder."""
+    client = MlflowClient(f"sqlite:///{work}/mlflow.db")
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    found = {run.data.tags["vae.folder"]: str(run.info.status) for run in runs}
+    assert len(found) == len(runs)
+    return found
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
+    """The folder of a search that ran to its end, some of its trials stopped as hopeless."""
+    work = tmp_path_factory.mktemp("searched")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(work)
+        ended = run_process(
+            "train", "-m", *SEARCH, "hydra.sweep.dir=multirun/s", "hydra.sweeper.n_trials=4",
+            "hydra.sweeper.sampler=random", "optimizer.lr=choice(1e-7,1e-2)", "seed=choice(0,1,2,3,4,5,6,7)",
+            "hydra.sweeper.pruner={_target_:optuna.pruners.ThresholdPruner,lower:-530,n_warmup_steps:2}",
+            "trainer.max_epochs=40",
+        )  # fmt: skip
+    return ended, work / "multirun" / "s"
+
+
+def test_a_finished_search_resumed_again_changes_nothing(
+    searched: tuple[Ended, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, sweep = searched
+    assert ended.status == 0, ended.err
+    work = sweep.parents[1]
+    before = trials(sweep)
+    assert len(before) == 4
+    assert {trial.state for trial in before} == {TrialState.COMPLETE, TrialState.PRUNED}
+    expected = {str(sweep): "FINISHED"} | {
+        str(sweep / str(trial.number)): "FINISHED" if trial.state == TrialState.COMPLETE else "KILLED"
+        for trial in before
+    }
+    assert statuses(work) == expected
+    monkeypatch.chdir(work)
+    for _ in range(2):
+        again = run_process("resume", "multirun/s")
+        assert again.status == 0, again.err
+        assert "is finished" in again.err
+        assert statuses(work) == expected
+        assert trials(sweep) == before
+        assert {path.name for path in sweep.iterdir() if path.name.isdigit()} == {str(n) for n in range(4)}
+        assert {str(sweep / n): status_of(sweep / n) for n in "0123"} | {str(sweep): status_of(sweep)} == expected
+
+
+def test_a_search_goes_on_under_another_name() -> None:
+    sweep = Path("multirun/before")
+    process = begin(
+        *SEARCH, f"hydra.sweep.dir={sweep}", "hydra.sweeper.n_trials=4", "hydra.sweeper.pruner=none", "sweep.jobs=2",
+        "optimizer.lr=tag(log,interval(1e-4,1e-2))", "trainer.max_epochs=20",
+    )  # fmt: skip
+    wait_for(lambda: epochs(sweep / "0") and epochs(sweep / "1"))
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, said
+    drawn = {trial.number: trial.params for trial in trials(sweep)}
+    assert 2 <= len(drawn) <= 3
+    renamed = sweep.rename("multirun/after it")
+
+    resumed = run_process("resume", str(renamed))
+    assert resumed.status == 0, resumed.err
+    assert not sweep.exists()
+    told = trials(renamed)
+    assert [trial.state for trial in told] == [TrialState.COMPLETE] * 4
+    assert {number: told[number].params for number in drawn} == drawn
+    assert len({trial.params["optimizer.lr"] for trial in told}) == 4
+    for trial in told:
+        history = results(renamed / str(trial.number))
+        assert (len(history), status_of(renamed / str(trial.number))) == (20, "FINISHED")
+        assert trial.value == history[int(history[-1]["best/epoch"]) - 1]["val/elbo"]
+    folders = [renamed.absolute(), *(renamed.absolute() / n for n in "0123")]
+    assert statuses(Path.cwd()) == {str(folder): "FINISHED" for folder in folders}
