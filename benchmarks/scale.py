@@ -137,8 +137,7 @@ def stored_runs(config: TrackingConfig) -> Iterator[str]:
                 for epoch, row in enumerate(history(number), start=1)
                 for key, value in row.items()
             ]
-            store.client.log_batch(run_id, metrics, params[:100])
-            store.client.log_batch(run_id, params=params[100:])
+            store.client.log_batch(run_id, metrics, params)
             store.client.set_terminated(run_id)
             yield run_id
         store.client.set_terminated(parent)

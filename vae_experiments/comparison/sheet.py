@@ -23,7 +23,8 @@ from vae_experiments.runs.trained import TrainedRun, load_run
 from vae_experiments.tracking.config import TrackingConfig
 
 ROWS = 24  # runs on a sheet
-IMAGES = 8  # of each kind in a row
+PROBED = 500  # images among which one of each class is looked for
+IMAGES = 10  # of each kind in a row
 SEED = 0  # of which images and which latent points; the same for all sheets
 
 log = logging.getLogger(__name__)
@@ -139,8 +140,13 @@ def _originals(run: TrainedRun) -> _Originals:
     data = prepare(run.config.dataset, SEED)
     part = "test" if len(data.parts.test) else "validation"
     rows = data.parts.test if len(data.parts.test) else data.parts.val
-    chosen = np.sort(np.random.default_rng(SEED).choice(len(rows), min(IMAGES, len(rows)), replace=False))
-    return _Originals(data.images(rows[chosen], SEED), part, data.dataset.name)
+    drawn = np.random.default_rng(SEED).permutation(rows)
+    labels = data.dataset.labels[drawn]
+    # One of each class before a second of any, in label order.
+    rank = np.array([np.count_nonzero(labels[:i] == label) for i, label in enumerate(labels[:PROBED])])
+    chosen = np.sort(np.lexsort((labels[:PROBED], rank))[:IMAGES])
+    chosen = chosen[np.argsort(labels[chosen], kind="stable")]
+    return _Originals(data.images(drawn[chosen], SEED), part, data.dataset.name)
 
 
 def _repeated(row: Compared, rows: Sequence[Compared], keys: Sequence[str]) -> bool:

@@ -1,6 +1,8 @@
 """Runs as the MLflow store has them: a thousand of them in one query, histories only of those drawn."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from vae_experiments.comparison.rows import KL, RECONSTRUCTION, Compared
@@ -27,13 +29,27 @@ def stored_row(run: RunRecord) -> Compared:
 
 def children(store: Store, parent: str, limit: int) -> list[Compared]:
     """The runs of a parent run, in whichever experiment, the newest `limit` of them."""
-    found = store.runs(f"tags.`mlflow.parentRunId` = '{parent}'", limit=limit, everywhere=True)
-    return [stored_row(run) for run in found]
+    with _collector_paused():
+        found = store.runs(f"tags.`mlflow.parentRunId` = '{parent}'", limit=limit, everywhere=True)
+        return [stored_row(run) for run in found]
 
 
 def whole_experiment(store: Store, limit: int) -> list[Compared]:
     """The newest `limit` runs of the configured experiment, without the parents of sweeps."""
-    return [stored_row(run) for run in store.runs(limit=limit) if run.tags.get(KIND_TAG) != "sweep"]
+    with _collector_paused():
+        return [stored_row(run) for run in store.runs(limit=limit) if run.tags.get(KIND_TAG) != "sweep"]
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """A run is a hundred objects of MLflow's, all in use: looking for garbage among them doubles the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def with_histories(store: Store, rows: Sequence[Compared], metric: str) -> list[Compared]:

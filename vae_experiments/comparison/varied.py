@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from vae_experiments.comparison.rows import Compared
 from vae_experiments.tracking.names import flatten
@@ -29,6 +30,7 @@ def stored_settings(params: Mapping[str, str]) -> dict[str, object]:
     return settings({key: _value(text) for key, text in params.items()})
 
 
+@lru_cache(maxsize=4096)  # most values are those of other runs too
 def _value(text: str) -> object:
     try:
         value: object = json.loads(text)
@@ -55,11 +57,14 @@ def varied_keys(rows: Sequence[Compared]) -> list[str]:
     texts = {
         key: [json.dumps(row.params[key], default=str) if key in row.params else "" for row in rows] for key in names
     }
-    everywhere = [key for key in names if "" not in texts[key] and len(set(texts[key])) > 1]
-    somewhere = [key for key in names if "" in texts[key] and len(set(texts[key])) > 1]
-    kept = everywhere
-    for key in somewhere:
-        told_apart = len(set(zip(*(texts[k] for k in kept), strict=True))) if kept else 1
-        if len(set(zip(*(texts[k] for k in [*kept, key]), strict=True))) > told_apart:
-            kept = [*kept, key]
+    varied = [key for key in names if len(set(texts[key])) > 1]
+    everywhere = [key for key in varied if "" not in texts[key]]
+    kept: list[str] = []
+    groups, told_apart = [0] * len(rows), 1  # each row's number among the settings that the kept keys tell apart
+    for key in [*everywhere, *(key for key in varied if "" in texts[key])]:
+        numbers: dict[tuple[int, str], int] = {}
+        finer = [numbers.setdefault(each, len(numbers)) for each in zip(groups, texts[key], strict=True)]
+        if "" not in texts[key] or len(numbers) > told_apart:
+            kept.append(key)
+            groups, told_apart = finer, len(numbers)
     return sorted(kept)

@@ -47,11 +47,11 @@ class Plan:
     keys: list[str]
     jobs: list[Job]
     at_once: int | None
-    peak_bytes: int | None
     launcher: dict[str, Any]
     tracking: dict[str, Any]
     on_failure: str
     code: str
+    peak_bytes: int | None = None
     search: dict[str, Any] | None = field(default=None)
 
     def to_json(self) -> str:
