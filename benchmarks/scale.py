@@ -1,15 +1,14 @@
 """How long people wait when there are many runs: composing, opening, finding, comparing.
 
-    OMP_NUM_THREADS=1 python benchmarks/scale.py [--stored 10 100 1000] [--repeats 2]
+    OMP_NUM_THREADS=1 python benchmarks/scale.py
 
 Fills a store in a folder of its own with runs as `vae train -m` records them, in sweeps of 49 under a parent
 each: their whole configs as parameters, ten epochs of 20 metrics. Then everything is timed as a command would
-meet it, in a process that has not touched the store yet, the imports made; the best of the repeats counts.
+meet it, in a process that has not touched the store yet, the imports made; the better of two times counts.
 
-Prints a Markdown table. Takes about three minutes, most of them to fill the store; leaves nothing behind.
+Prints a Markdown table. Takes three to six minutes, half of them to fill the store; leaves nothing behind.
 """
 
-import argparse
 import contextlib
 import io
 import itertools
@@ -22,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -31,7 +30,7 @@ from mlflow.entities import Metric, Param
 
 from vae_experiments.comparison.gather import DRAWN
 from vae_experiments.comparison.pictures import draw
-from vae_experiments.comparison.rows import ELBO, ranked, without_seed
+from vae_experiments.comparison.rows import ELBO, Compared, ranked, without_seed
 from vae_experiments.comparison.screen import show
 from vae_experiments.comparison.stored import whole_experiment, with_histories
 from vae_experiments.comparison.table import run_table, summary_table
@@ -42,7 +41,7 @@ from vae_experiments.figures.style import save_png
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.plan import job_name
 from vae_experiments.runs.reference import resolve
-from vae_experiments.sweeps.compose import Draft, Templates, compose_templates, without_doubles
+from vae_experiments.sweeps.compose import Draft, compose_templates, without_doubles
 from vae_experiments.sweeps.overrides import combinations, part, values
 from vae_experiments.tracking import names
 from vae_experiments.tracking.config import TrackingConfig
@@ -50,11 +49,13 @@ from vae_experiments.tracking.registration import process_tags
 from vae_experiments.tracking.store import Store
 from vae_experiments.verbs.compare import ON_SCREEN
 
+P = ParamSpec("P")
 T = TypeVar("T")
-Row = Mapping[str, Sequence[str]]
 
 DIM, WEIGHT, LR, GROUP = "architecture.latent_dim", "objective.kl_weight", "optimizer.lr", "architecture"
+STORED = (10, 100, 1000)
 JOBS = (10, 50, 200)
+REPEATS = 2
 SWEEP = 50  # stored runs, its parent among them
 EPOCHS = 10
 LIMIT = 50_000  # `vae compare` reads the newest thousand unless told
@@ -63,10 +64,10 @@ LIMIT = 50_000  # `vae compare` reads the newest thousand unless told
 class Times(dict[str, float]):
     """Seconds by what took them."""
 
-    def of(self, name: str, made: Callable[[], T]) -> T:
+    def of(self, name: str, made: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
         """Calls `made`, adds what it took, and returns what it gave."""
         before = time.perf_counter()
-        result = made()
+        result = made(*arguments, **keywords)
         self[name] = self.get(name, 0.0) + time.perf_counter() - before
         return result
 
@@ -78,7 +79,7 @@ def drafts(arguments: Sequence[str]) -> list[Draft]:
     typed = part(loader, {}, arguments)
     swept = {key: values(override) for key, override in typed.swept.items()}
     groups = {key: [str(choice) for choice in swept[key]] for key in typed.groups}
-    templates: Templates = compose_templates(loader, master, typed.fixed, groups, typed.added)
+    templates = compose_templates(loader, master, typed.fixed, groups, typed.added)
     return without_doubles(
         [Draft(job_name(varied), varied, templates.config(varied)) for varied in combinations(swept, [])]
     )[0]
@@ -143,27 +144,35 @@ def stored_runs(config: TrackingConfig) -> Iterator[str]:
         store.client.set_terminated(parent)
 
 
+def tables(rows: Sequence[Compared], keys: Sequence[str]) -> None:
+    """On screen and as files, the screen and the files left out."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        for table in (run_table(rows, keys), summary_table(rows, keys)):
+            if table is not None:
+                show(table, ON_SCREEN)
+                table.markdown()
+                table.csv()
+
+
 def look(config: TrackingConfig, run_id: str, out: Path) -> Times:
     """What `vae compare all sheet=false` does, part by part, and finding runs, in a process of its own."""
     import matplotlib.figure  # noqa: F401  imports are the command's start, not one of its parts
     import pandas  # noqa: F401
 
     times = Times()
-    store = times.of("opening the store", lambda: Store.open(config))
-    refs = {"latest": "latest", "a sweep's name": "sweep 0", "a run's id": run_id, "the start of an id": run_id[:10]}
-    for what, ref in refs.items():
-        times.of(f"finding a run by {what}", lambda ref=ref: resolve(ref, config, sweeps="too", store=store))
-    rows = times.of("- reading the runs", lambda: whole_experiment(store, LIMIT))
-    keys = times.of("- finding what varied", lambda: [*varied_keys(rows), "seed"])
+    store = times.of("opening the store", Store.open, config)
+    refs = {"latest": "`latest`", "sweep 0": "name", run_id: "id", run_id[:10]: "the start of its id"}
+    for ref, by in refs.items():
+        times.of(f"finding a run by {by}", resolve, ref, config, sweeps="too", store=store)
+    rows = times.of("- reading the runs", whole_experiment, store, LIMIT)
+    keys = [*times.of("- finding what varied", varied_keys, rows), "seed"]
     rows = ranked(rows, ELBO)
-    drawn = times.of(f"- reading histories of the best {DRAWN}", lambda: with_histories(store, rows[:DRAWN], ELBO))
+    drawn = times.of(f"- reading the best {DRAWN} histories", with_histories, store, rows[:DRAWN], ELBO)
     rows = ranked(drawn + rows[DRAWN:], ELBO)
-    with contextlib.redirect_stdout(io.StringIO()):
-        for table in (run_table(rows, keys), summary_table(rows, keys)):
-            if table is not None:
-                times.of("- the tables", lambda table=table: (show(table, ON_SCREEN), table.markdown(), table.csv()))
+    times.of("- the tables", tables, rows, keys)
     for name, picture in draw(rows, without_seed(keys), ELBO).items():
-        times.of("- the pictures", lambda name=name, picture=picture: save_png(picture(), out / f"{name}.png"))
+        figure = times.of("- the pictures", picture)
+        times.of("- the pictures", save_png, figure, out / f"{name}.png")
     return times
 
 
@@ -180,11 +189,11 @@ def best(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: min(each[name] for each in measured) for name in measured[0]}
 
 
-def measure(config: TrackingConfig, run_id: str, repeats: int) -> dict[str, float]:
+def measure(config: TrackingConfig, run_id: str) -> dict[str, float]:
     """Every time with the runs that are stored now."""
     context = multiprocessing.get_context("spawn")
     found = []
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         with context.Pool(1) as pool:
             times = pool.apply(look, (config, run_id, Path.cwd()))
         found.append({**times, "`vae compare all sheet=false`": command(config)})
@@ -197,25 +206,21 @@ def shown(seconds: float) -> str:
 
 
 def print_table(stored: Mapping[int, Mapping[str, float]], composed: Mapping[int, float]) -> None:
-    """One table; composing knows nothing of stored runs, and has numbers of jobs instead."""
-    print(f"| with stored runs: | {' | '.join(f'{count:,}' for count in stored)} |")
+    """One table of two parts: composing knows nothing of stored runs, and has numbers of jobs instead."""
+    print(f"| **runs in the store:** | {' | '.join(f'{count:,}' for count in stored)} |")
     print(f"|---|{'---:|' * len(stored)}")
     columns = list(stored.values())
     parts = [name for name in columns[0] if name.startswith("- ")]
     others = [name for name in columns[0] if name not in parts]
     for name in (*others, *parts):
         print(f"| {name} | {' | '.join(shown(column[name]) for column in columns)} |")
-    for jobs, seconds in composed.items():
-        text = f"{shown(seconds)}, {1000 * seconds / jobs:.0f} ms a job"
-        print(f"| composing and checking a sweep of {jobs} jobs | {' | '.join([text] * len(stored))} |")
+    print(f"| **composing and checking, jobs:** | {' | '.join(map(str, composed))} |")
+    print(f"| the sweep | {' | '.join(map(shown, composed.values()))} |")
+    print(f"| each job | {' | '.join(shown(seconds / jobs) for jobs, seconds in composed.items())} |")
 
 
 def main() -> None:
-    """Reads the command line, fills the store step by step, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stored", type=int, nargs="+", default=[10, 100, 1000])
-    parser.add_argument("--repeats", type=int, default=2)
-    arguments = parser.parse_args()
+    """Fills the store step by step, and prints the table."""
     register_resolvers()
     with (
         tempfile.TemporaryDirectory(prefix="vae-scale-") as made,
@@ -223,13 +228,15 @@ def main() -> None:
         hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())),
     ):
         config = TrackingConfig(uri=f"sqlite:///{made}/mlflow.db")
-        composed = {jobs: min(compose(jobs) for _ in range(arguments.repeats)) for jobs in JOBS}
-        runs, ids, stored = stored_runs(config), [], {}
-        for count in sorted(arguments.stored):
+        composed = {jobs: min(compose(jobs) for _ in range(REPEATS)) for jobs in JOBS}
+        runs, newest, done = stored_runs(config), "", 0
+        stored = {}
+        for count in STORED:
             before = time.perf_counter()
-            ids += list(itertools.islice(runs, count - len(ids)))
+            *_, newest = itertools.islice(runs, count - done)
+            done = count
             print(f"{count} runs stored after {time.perf_counter() - before:.0f} s more", file=sys.stderr)
-            stored[count] = measure(config, ids[-1], arguments.repeats)
+            stored[count] = measure(config, newest)
         print_table(stored, composed)
 
 

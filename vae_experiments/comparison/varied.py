@@ -10,6 +10,7 @@ from vae_experiments.tracking.names import flatten
 # Names, records and pictures. `seed` makes repeats.
 _IGNORED = ("name", "tracking", "figures", "seed")
 _TARGET = "._target_"
+_encode = json.JSONEncoder(default=str).encode  # json.dumps would make an encoder for every value
 
 
 def settings(config: Mapping[str, object]) -> dict[str, object]:
@@ -30,6 +31,7 @@ def stored_settings(params: Mapping[str, str]) -> dict[str, object]:
     return settings({key: _value(text) for key, text in params.items()})
 
 
+@lru_cache(maxsize=4096)  # most values are those of other runs too
 @lru_cache(maxsize=4096)  # most values are those of other runs too
 def _value(text: str) -> object:
     try:
@@ -54,9 +56,7 @@ def varied_keys(rows: Sequence[Compared]) -> list[str]:
     tells runs apart that the keys before it do not.
     """
     names = sorted({key for row in rows for key in row.params})
-    texts = {
-        key: [json.dumps(row.params[key], default=str) if key in row.params else "" for row in rows] for key in names
-    }
+    texts = {key: [_encode(row.params[key]) if key in row.params else "" for row in rows] for key in names}
     varied = [key for key in names if len(set(texts[key])) > 1]
     everywhere = [key for key in varied if "" not in texts[key]]
     kept: list[str] = []
