@@ -32,7 +32,6 @@ def stored_settings(params: Mapping[str, str]) -> dict[str, object]:
 
 
 @lru_cache(maxsize=4096)  # most values are those of other runs too
-@lru_cache(maxsize=4096)  # most values are those of other runs too
 def _value(text: str) -> object:
     try:
         value: object = json.loads(text)
