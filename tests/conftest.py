@@ -1,6 +1,7 @@
 """What every test starts from: one thread, an empty working directory and cache, no settings from outside."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"
 for _name in [name for name in os.environ if name.startswith(("MLFLOW_", "VAE_"))]:
     del os.environ[_name]
+# A suite that was started in the background has Ctrl-C ignored, and so would everything that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

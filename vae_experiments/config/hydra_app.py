@@ -72,15 +72,23 @@ def run_hydra(verb: str, arguments: Sequence[str], task: Callable[[dict[str, Any
             raise
         raise InputError(_explain(error, verb, arguments)) from error
     except ValueError as error:
-        if jobs or "Only one of --" not in str(error):
+        if jobs or not _raised_by_hydra(error):
             raise
-        raise InputError("-m, --cfg and --info are for one of them at a time") from error
+        raise InputError(_explain(error, verb, arguments)) from error
     finally:
         GlobalHydra.instance().clear()
     if jobs > 1 and failures:
         raise RunFailed(f"{len(failures)} of {jobs} jobs failed")
     if failures:
         raise failures[0]
+
+
+def _raised_by_hydra(error: Exception) -> bool:
+    """Whether it was Hydra's own code that raised this, about what was typed."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("hydra.")
 
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
@@ -135,6 +143,8 @@ def _explain(error: Exception, verb: str, arguments: Sequence[str]) -> str:
         key, _, value = word.partition("=")
         cure = key + "='" + value.replace("'", "\\'") + "'"
         return f'{word}: Hydra cannot read this value; quote it, once for Hydra and once for the shell: "{cure}"'
+    if "Only one of --" in str(error):
+        return "-m, --cfg and --info are for one of them at a time"
     if "group override must be" in str(error):
         words = " ".join(word for word in arguments if word.endswith(("=null", "=", "}")))
         return f"{words}: a group takes the name of one of its choices; see 'vae {verb} --help'"

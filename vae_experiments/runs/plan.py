@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -34,12 +34,12 @@ class Plan:
         keys: the swept keys and groups, in the order they were typed; `seed` among them means repeats.
         jobs: in the order they start.
         at_once: how many were asked to run at once; None for as many as the machine bears.
-        peak_bytes: memory of the largest job, as estimated; None when it was not.
         launcher: what runs them: plain config of a `sweeps.executors` class, with its `_target_`.
         tracking: the runs' tracking section, without a password.
         on_failure: what a failed job does to the others.
         code: digest of the package's source.
         search: of a search, whose jobs are decided while it runs: its settings and space; None for a grid.
+        peak_bytes: memory of the largest job, as estimated; None when it was not.
     """
 
     name: str
@@ -51,8 +51,8 @@ class Plan:
     tracking: dict[str, Any]
     on_failure: str
     code: str
+    search: dict[str, Any] | None = None
     peak_bytes: int | None = None
-    search: dict[str, Any] | None = field(default=None)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
