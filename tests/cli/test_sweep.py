@@ -4,20 +4,16 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from support import BARE, TINY, Ended, Vae, command, only_folder, results, run_process, status_of, weights
+from support import BARE, TINY, Ended, Vae, only_folder, results, run_process, status_of, weights
+from sweeping import QUICK, begin, job_process, wait_for
 
 from vae_experiments.training.checkpoints import digest
-
-QUICK = "sweep.estimate=false"
 
 
 def client_of(sweep: Path) -> MlflowClient:
@@ -145,32 +141,8 @@ def begun(sweep: Path, number: int) -> bool:
 
 def start_sweep(*words: str) -> tuple[subprocess.Popen[str], Path]:
     """A sweep under way, once its plan is written."""
-    process = subprocess.Popen(
-        command("train", "-m", *BARE, QUICK, *words),
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    return process, wait_for(lambda: next(iter(p.parent for p in Path("multirun").glob("*/plan.json")), None))
-
-
-def wait_for(found: Any, seconds: float = 120) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := found():
-            return value
-        time.sleep(0.02)
-    raise AssertionError("it did not happen in time")
-
-
-def job_process(folder: Path) -> psutil.Process | None:
-    """The process whose output goes to the job's log."""
-    log = str(folder.absolute() / "run.log")
-    for process in psutil.process_iter():
-        try:
-            if Path(f"/proc/{process.pid}/fd/1").readlink() == Path(log):
-                return process
-        except OSError:
-            continue
-    return None
+    process = begin(*BARE, QUICK, *words)
+    return process, wait_for(lambda: next((p.parent for p in Path("multirun").glob("*/plan.json")), None))
 
 
 def test_killed_job_interrupted_sweep_edited_config(tmp_path: Path) -> None:
