@@ -22,7 +22,7 @@ class Root:
     architecture: Architecture
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     objective: Objective | None = None
-    prior: Annotated[Callable[..., Prior], Later("latent_dim")] | None = None
+    prior: Annotated[Callable[..., Prior], Later("latent_dim", "image_shape")] | None = None
     optimizer: Annotated[Callable[..., Any], Later("params")] | None = None
     parts: dict[str, Objective | None] = field(default_factory=dict)
     seed: Annotated[int, Ge(0)] = 0
@@ -41,15 +41,15 @@ def test_builds_typed_objects_at_every_depth() -> None:
         trainer={"max_epochs": 7},
         objective={
             "_target_": "vae_experiments.objectives.ELBO",
-            "kl_weight": {"_target_": "vae_experiments.objectives.LinearWarmup", "steps": 3},
+            "kl_weight": {"_target_": "vae_experiments.objectives.LinearWarmup", "length": 3},
         },
         prior={"_target_": "vae_experiments.models.priors.StandardNormal"},
     )
     assert root.architecture.latent_dim == 5
     assert root.trainer.max_epochs == 7
-    assert root.objective.kl_weight.steps == 3  # type: ignore[union-attr]
+    assert root.objective.kl_weight.length == 3  # type: ignore[union-attr]
     assert root.prior is not None
-    assert root.prior(latent_dim=4).latent_dim == 4
+    assert root.prior(latent_dim=4, image_shape=(1, 8, 8)).latent_dim == 4
 
 
 @pytest.mark.parametrize(

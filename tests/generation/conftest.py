@@ -47,7 +47,7 @@ def make_echo() -> Callable[[int], VAE]:
         return VAE(
             encoder=nn.Flatten(),
             posterior=DiagonalGaussian(latent_dim, latent_dim),
-            prior=StandardNormal(latent_dim),
+            prior=StandardNormal(latent_dim, shape),
             decoder=Echo(),
             likelihood=Identity(),
             image_shape=shape,

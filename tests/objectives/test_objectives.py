@@ -1,5 +1,7 @@
 """Each loss against an independent NumPy version."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,9 @@ from vae_experiments.models.likelihoods import Bernoulli
 from vae_experiments.models.posteriors import DiagonalGaussian
 from vae_experiments.models.priors import StandardNormal
 from vae_experiments.models.vae import VAE
-from vae_experiments.objectives import ELBO, LinearWarmup, SeedObjective, weight_in_nats
+from vae_experiments.objectives import ELBO, LinearWarmup, Progress, SeedObjective, weight_in_nats
+
+BEGIN = Progress(step=0, steps_per_epoch=10, max_epochs=2, images=60)
 
 
 def small_vae(spread: str = "logvar", latent_dim: int = 3) -> VAE:
@@ -48,7 +52,7 @@ def cross_entropy(x: torch.Tensor, p: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("weight", [1.0, 0.0, 4.0])
 def test_elbo(batch: tuple[torch.Tensor, torch.Tensor], weight: float) -> None:
     vae, (x, noise) = small_vae(), batch
-    terms = ELBO(kl_weight=weight)(vae, x, noise, 0)
+    terms = ELBO(kl_weight=weight)(vae, x, noise, BEGIN)
     parts = numpy_parts(vae, x, noise)
     reconstruction = cross_entropy(x, parts["p"]).sum((1, 2, 3))
     kl = -0.5 * (1 + parts["s"] - parts["mu"] ** 2 - np.exp(parts["s"])).sum(1)
@@ -59,7 +63,7 @@ def test_elbo(batch: tuple[torch.Tensor, torch.Tensor], weight: float) -> None:
 
 def test_the_seeds_loss_slip_included(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     vae, (x, noise) = small_vae("log_sigma"), batch
-    terms = SeedObjective()(vae, x, noise, 0)
+    terms = SeedObjective()(vae, x, noise, BEGIN)
     parts = numpy_parts(vae, x, noise)
     # As the notebook writes it: z_log_sigma is exponentiated whole for z, and taken for a log variance in the KL.
     xent = cross_entropy(x, parts["p"]).mean((1, 2, 3))
@@ -88,7 +92,7 @@ def test_the_seeds_weight_in_nats(batch: tuple[torch.Tensor, torch.Tensor]) -> N
 
 def test_weights_follow_their_schedule(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     vae = small_vae()
-    objective = ELBO(kl_weight=LinearWarmup(steps=10, start=0.0, end=2.0))
+    objective = ELBO(kl_weight=LinearWarmup(length=10, start=0.0, end=2.0))
     for step, weight in ((0, 0.0), (5, 1.0), (10, 2.0), (99, 2.0)):
-        terms = objective(vae, *batch, step)
+        terms = objective(vae, *batch, replace(BEGIN, step=step))
         torch.testing.assert_close(terms.loss, terms.reconstruction + weight * terms.kl)

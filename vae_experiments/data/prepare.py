@@ -1,6 +1,7 @@
 """A source, ready to be trained on."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,11 @@ class ImageData:
     dataset: ImageDataset
     parts: Parts
     binarization: Binarization
+
+    @property
+    def pixels(self) -> Literal["binary", "levels"]:
+        """What a pixel may be as a model is trained on it: black or white, or any of 256 grey levels."""
+        return "levels" if self.binarization == "none" else "binary"
 
     def images(self, rows: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
         """Images [len(rows), C, H, W] as a model is trained on them.

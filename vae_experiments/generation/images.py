@@ -14,7 +14,7 @@ from vae_experiments.models.vae import VAE
 def prior_samples(vae: VAE, n: int, generator: torch.Generator) -> Floats:
     """The expected images [n, C, H, W], in [0, 1], of n latents drawn from the prior."""
     with evaluating(vae):
-        z = vae.prior.sample(n, generator)
+        z = vae.latents().sample(n, generator)
     return decode_images(vae, z)
 
 

@@ -7,15 +7,16 @@ from torch import Tensor, nn
 
 from vae_experiments.models.likelihoods import Likelihood
 from vae_experiments.models.posteriors import Distribution, Posterior
-from vae_experiments.models.priors import Prior
+from vae_experiments.models.priors import Density, Prior
 
 
 @dataclass(frozen=True)
 class VAEOutput:
-    """One pass through the model."""
+    """One pass through the model, one latent per image."""
 
     posterior: Distribution  # q(z | x)
     z: Tensor  # [B, latent_dim], drawn from q
+    kl: Tensor  # KL(q(z | x) || p(z)) in nats, [B]: exact where it has a closed form, else estimated at z
     params: Tensor  # [B, C * params_per_channel, H, W], of p(x | z)
 
 
@@ -58,6 +59,11 @@ class VAE(nn.Module):
         q: Distribution = self.posterior(self.encoder(x))
         return q
 
+    def latents(self) -> Density:
+        """p(z) as it is now."""
+        p: Density = self.prior(self.encode)
+        return p
+
     def decode(self, z: Tensor) -> Tensor:
         """Likelihood parameters [B, C * params_per_channel, H, W] of latents [B, latent_dim]."""
         params: Tensor = self.decoder(z)
@@ -65,9 +71,20 @@ class VAE(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor) -> VAEOutput:
         """Encodes x, draws z from `noise` ([B, latent_dim]) and decodes it."""
-        posterior = self.encode(x)
-        z = posterior.rsample(noise)
-        return VAEOutput(posterior, z, self.decode(z))
+        q, p = self.encode(x), self.latents()
+        kl = p.kl(q)
+        if kl is not None:
+            z = q.rsample(noise)
+        else:
+            z, log_q = q.draw(noise)
+            kl = log_q - p.log_prob(z)
+        return VAEOutput(q, z, kl, self.decode(z))
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x | z) in nats, [..., B], of images [B, C, H, W] and latents [..., B, latent_dim]."""
+        params = self.decode(z.flatten(0, -2))
+        repeated = x.expand(*z.shape[:-2], *x.shape).flatten(0, -4)
+        return self.likelihood.log_prob(repeated, params).reshape(z.shape[:-1])
 
     def images(self, z: Tensor) -> Tensor:
         """The expected images [B, C, H, W], in [0, 1], of latents [B, latent_dim]."""
@@ -79,4 +96,4 @@ class VAE(nn.Module):
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n expected images [n, C, H, W], in [0, 1], of latents drawn from the prior."""
-        return self.images(self.prior.sample(n, generator))
+        return self.images(self.latents().sample(n, generator))

@@ -1,14 +1,12 @@
 """The evidence lower bound, with a weight on its KL term."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from annotated_types import Ge
 from torch import Tensor
 
 from vae_experiments.models.vae import VAE
-from vae_experiments.objectives.schedules import Schedule, weight_at
-from vae_experiments.objectives.terms import Objective, Terms
+from vae_experiments.objectives.base import Objective, Terms
+from vae_experiments.objectives.schedules import Progress, Weight, weight_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +17,12 @@ class ELBO(Objective):
     of Higgins et al. (2017).
 
     Args:
-        kl_weight: a number, or a schedule over training steps.
+        kl_weight: a number, or a schedule.
     """
 
-    kl_weight: Annotated[float, Ge(0)] | Schedule = 1.0
+    kl_weight: Weight = 1.0
 
-    def __call__(self, vae: VAE, x: Tensor, noise: Tensor, step: int) -> Terms:
+    def __call__(self, vae: VAE, x: Tensor, noise: Tensor, progress: Progress) -> Terms:
         output = vae(x, noise)
         reconstruction = -vae.likelihood.log_prob(x, output.params)
-        kl = vae.prior.kl(output.posterior, output.z)
-        return Terms(reconstruction + weight_at(self.kl_weight, step) * kl, reconstruction, kl)
+        return Terms(reconstruction + weight_at(self.kl_weight, progress) * output.kl, reconstruction, output.kl)

@@ -11,7 +11,8 @@ from torch import Tensor
 from vae_experiments.errors import InputError
 from vae_experiments.models.posteriors import DiagonalGaussian, DiagonalNormal
 from vae_experiments.models.vae import VAE
-from vae_experiments.objectives.terms import Objective, Terms
+from vae_experiments.objectives.base import Objective, Terms
+from vae_experiments.objectives.schedules import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class SeedObjective(Objective):
                 "leave the posterior as objective=seed sets it (posterior.spread=log_sigma)"
             )
 
-    def __call__(self, vae: VAE, x: Tensor, noise: Tensor, step: int) -> Terms:
+    def __call__(self, vae: VAE, x: Tensor, noise: Tensor, progress: Progress) -> Terms:
         output = vae(x, noise)
         q = output.posterior
         assert isinstance(q, DiagonalNormal)
@@ -45,7 +46,7 @@ class SeedObjective(Objective):
         s = q.logvar / 2
         kl_as_written = -self.scale * (1 + s - q.mean.square() - torch.exp(s)).mean(-1)
         loss = reconstruction / prod(vae.image_shape) + kl_as_written
-        return Terms(loss, reconstruction, vae.prior.kl(q, output.z))
+        return Terms(loss, reconstruction, output.kl)
 
 
 def weight_in_nats(scale: float, pixels: int, latent_dim: int) -> float:

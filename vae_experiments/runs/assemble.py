@@ -3,9 +3,11 @@
 import logging
 from typing import Any
 
+import numpy as np
 import torch
 
-from vae_experiments.data.prepare import prepare
+from vae_experiments.data.prepare import ImageData, prepare
+from vae_experiments.errors import InputError
 from vae_experiments.models.build import build_vae
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder
@@ -41,7 +43,13 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
     vae = build_vae(
         config.architecture, config.posterior, config.prior, config.likelihood, data.dataset.image_shape
     ).to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    vae.prior.initialize(_some_images(data, config.seed).to(hardware.device))
     config.objective.check(vae)
+    if world.size > 1 and config.objective.couples_images:
+        raise InputError(
+            f"objective={type(config.objective).__name__}: its loss couples the images of a batch, which several "
+            "processes would tear apart; train it in one"
+        )
     optimizer = build_optimizer(config.optimizer, vae)
     run = TrainingRun(
         name=config.name or f"{data.dataset.name}-{type(config.architecture).__name__.lower()}-d{vae.latent_dim}",
@@ -51,7 +59,13 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
         trainer=config.trainer,
         hooks=[hook for hook in config.hooks.values() if hook is not None] if world.is_first else [],
         data=data,
-        state=TrainingState(vae, optimizer, None, stream(config.seed, "training", hardware.device)),
+        state=TrainingState(
+            vae,
+            optimizer,
+            None,
+            stream(config.seed, "training", hardware.device),
+            terms=3 + len(config.objective.others),
+        ),
         hardware=hardware,
         world=world,
         folder=folder.path,
@@ -75,6 +89,12 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
     if world.is_first:
         _say_what_runs(run)
     return run
+
+
+def _some_images(data: ImageData, seed: int) -> torch.Tensor:
+    """At most 1,000 training images in [0, 1], grey where pixels are drawn from grey levels."""
+    rows = np.random.default_rng(seed).permutation(data.parts.train)[:1000]
+    return torch.from_numpy(data.dataset.images[rows]).float() / 255
 
 
 def _say_what_runs(run: TrainingRun) -> None:

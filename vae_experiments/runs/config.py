@@ -28,7 +28,7 @@ class RunConfig:
     dataset: Source
     architecture: Architecture
     posterior: Annotated[Callable[..., Posterior], Later("features", "latent_dim")]
-    prior: Annotated[Callable[..., Prior], Later("latent_dim")]
+    prior: Annotated[Callable[..., Prior], Later("latent_dim", "image_shape")]
     likelihood: Likelihood
     objective: Objective
     optimizer: Annotated[Callable[..., Optimizer], Later("params")]

@@ -15,7 +15,6 @@ import torch
 from vae_experiments.console import log_to_file
 from vae_experiments.errors import InputError, Interrupted, RunFailed
 from vae_experiments.lock import RunLock
-from vae_experiments.models.likelihoods import Bernoulli
 from vae_experiments.runs.assemble import assemble
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder, RunInfo
@@ -200,9 +199,10 @@ def _tags(run: TrainingRun, config: RunConfig) -> dict[str, str]:
         "likelihood": type(config.likelihood).__name__.lower(),
         "signature": run.identity["signature"],
     }
-    if isinstance(config.likelihood, Bernoulli) and run.data.binarization == "none":
-        tags["bound"] = "images that are not black and white under a Bernoulli likelihood: a loss, not a log-likelihood"
-        log.info("note: %s; dataset.binarization=dynamic makes it one", tags["bound"])
+    misfit = config.likelihood.misfit(run.data.pixels)
+    if misfit is not None:
+        tags["bound"] = misfit
+        log.info("note: %s", misfit)
     return tags
 
 

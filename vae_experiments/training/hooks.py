@@ -126,11 +126,11 @@ def first_not_finite(run: TrainingRun, batch: Batch) -> str | None:
     handles = [watch(name, module) for name, module in vae.named_modules() if name]
     try:
         with run.hardware.autocast():
-            terms = run.objective(vae, batch.x, batch.noise, run.state.step)
+            terms = run.objective(vae, batch.x, batch.noise, run.progress)
     finally:
         for handle in handles:
             handle.remove()
-    found += [f"{name} term" for name, term in terms._asdict().items() if not term.isfinite().all()]
+    found += [f"{name} term" for name, term in terms.named().items() if not term.isfinite().all()]
     if found:
         return found[0]
     return next(

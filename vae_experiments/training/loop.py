@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from vae_experiments.data.batches import Batch, binarize, epoch_order
 from vae_experiments.errors import Interrupted, RunFailed
 from vae_experiments.models.vae import VAE
-from vae_experiments.objectives import Objective, Terms
+from vae_experiments.objectives import Objective, Progress, Terms
 from vae_experiments.training.run import TrainingRun
 from vae_experiments.training.state import Metrics, Stopwatch
 from vae_experiments.training.validation import Validation
@@ -51,8 +51,8 @@ class StepModule(nn.Module):
         self.vae = vae
         self.objective = objective
 
-    def forward(self, x: Tensor, noise: Tensor, step: int) -> Terms:
-        return self.objective(self.vae, x, noise, step)
+    def forward(self, x: Tensor, noise: Tensor, progress: Progress) -> Terms:
+        return self.objective(self.vae, x, noise, progress)
 
 
 def train_epoch(run: TrainingRun, module: nn.Module) -> None:
@@ -82,7 +82,7 @@ def train_step(run: TrainingRun, module: nn.Module, rows: NDArray[np.int64]) -> 
     state, optimizer = run.state, run.state.optimizer
     batch = draw(run, rows)
     with run.hardware.autocast():
-        terms: Terms = module(batch.x, batch.noise, state.step)
+        terms: Terms = module(batch.x, batch.noise, run.progress)
     # The mean over the whole batch: DistributedDataParallel averages over processes, whatever their shares.
     loss = terms.loss.sum() * (run.world.size / len(rows))
     optimizer.zero_grad(set_to_none=True)
@@ -102,7 +102,7 @@ def train_step(run: TrainingRun, module: nn.Module, rows: NDArray[np.int64]) -> 
 
     # Moved before they are made double, which not every accelerator knows. Summed over the processes here and
     # not at the epoch's end: a checkpoint in between is written by one of them and must hold the whole.
-    sums = torch.stack([term.detach().sum() for term in terms]).cpu().double()
+    sums = torch.stack([term.detach().sum() for term in terms.named().values()]).cpu().double()
     state.sums += torch.stack([*run.world.sum(sums), grad_norm.cpu().double()])
     state.images += len(rows)
 
@@ -121,14 +121,11 @@ def draw(run: TrainingRun, rows: NDArray[np.int64]) -> Batch:
 def end_epoch(run: TrainingRun, validation: Metrics) -> None:
     """Turns the epoch's sums into metrics, keeps the best value, and closes the epoch."""
     state, trainer = run.state, run.trainer
-    grad_norm = state.sums[3].item() / state.batch
-    loss, reconstruction, kl = (state.sums[:3] / state.images).tolist()
+    grad_norm = state.sums[-1].item() / state.batch
     metrics = {
-        "train/loss": loss,
-        "train/reconstruction": reconstruction,
-        "train/kl": kl,
-        "train/elbo": -(reconstruction + kl),
+        **run.metrics_of("train", state.sums[:-1] / state.images),
         **validation,
+        **{f"objective/{name}": value for name, value in run.objective.scheduled(run.progress).items()},
         "optimizer/lr": state.optimizer.param_groups[0]["lr"],
         "optimizer/grad_norm": grad_norm,
         "time/epoch_seconds": state.seconds,

@@ -1,5 +1,6 @@
 """One training run's parts, handed to the loop and to every hook."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,11 +9,12 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vae_experiments.data.batches import Batch, Images
 from vae_experiments.data.prepare import ImageData
 from vae_experiments.models.vae import VAE
-from vae_experiments.objectives import Objective
+from vae_experiments.objectives import Objective, Progress
 from vae_experiments.training.config import TrainerConfig
 from vae_experiments.training.hardware import Hardware
 from vae_experiments.training.state import Metrics, TrainingState
@@ -65,6 +67,11 @@ class TrainingRun:
         return -(-len(self.data.parts.train) // self.batch_size)
 
     @property
+    def progress(self) -> Progress:
+        """How far it is, as schedules see it."""
+        return Progress(self.state.step, self.steps_per_epoch, self.trainer.max_epochs, len(self.data.parts.train))
+
+    @property
     def done(self) -> bool:
         """Whether no epoch is left to train."""
         return self.stop or self.state.epoch >= self.trainer.max_epochs
@@ -73,6 +80,22 @@ class TrainingRun:
     def metrics(self) -> Metrics:
         """Those of the last finished epoch."""
         return self.state.history[-1]
+
+    def metrics_of(self, part: str, terms: Tensor) -> Metrics:
+        """The objective's mean terms, [3 + others], as metrics of that part of the images."""
+        loss, reconstruction, kl, *others = terms.tolist()
+        elbo = -(reconstruction + kl)
+        metrics = {"loss": loss, "reconstruction": reconstruction, "kl": kl, "elbo": elbo}
+        if self.counts_bits:
+            metrics["bits_per_dim"] = -elbo / math.log(2) / math.prod(self.state.vae.image_shape)
+        metrics |= dict(zip(self.objective.others, others, strict=True))
+        return {f"{part}/{name}": value for name, value in metrics.items()}
+
+    @cached_property
+    def counts_bits(self) -> bool:
+        """Whether the bound is on the probability of these images, and not on a density or a mere loss."""
+        likelihood = self.state.vae.likelihood
+        return likelihood.discrete and likelihood.misfit(self.data.pixels) is None
 
     def checkpoint(self) -> dict[str, Any]:
         """What a checkpoint of this moment holds."""

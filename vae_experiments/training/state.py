@@ -1,7 +1,7 @@
 """Everything a run needs in order to go on as if it had never stopped."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import torch
@@ -25,13 +25,17 @@ class TrainingState:
     epoch: int = 0  # finished epochs
     batch: int = 0  # finished batches of the epoch under way
     step: int = 0  # finished updates
-    # Of the epoch under way, over its images: loss, reconstruction, kl; and over its steps: the gradient's norm.
-    sums: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
+    terms: InitVar[int] = 3  # of the objective
+    # Of the epoch under way: each of the objective's terms, over its images; the gradient's norm, over its steps.
+    sums: Tensor = field(init=False)
     images: int = 0  # trained on in the epoch under way
     seconds: float = 0.0  # of training in the epoch under way
     history: list[Metrics] = field(default_factory=list)  # one entry per finished epoch
     best_epoch: int = 0  # 0: none yet
     best_value: float = 0.0
+
+    def __post_init__(self, terms: int) -> None:
+        self.sums = torch.zeros(terms + 1, dtype=torch.float64)
 
     def end_epoch(self, metrics: Metrics) -> None:
         """Closes the epoch under way with its metrics."""

@@ -21,6 +21,9 @@ class Validation:
         self._total = len(rows)
         self._rows = rows[share]
         self._noise = run.objective.noise(run.state.vae, len(rows), generator)[share]
+        # A loss that couples the images of a batch depends on its size: then always as in training.
+        coupled = run.objective.couples_images
+        self._batch_size = run.batch_size if coupled else -(-run.trainer.eval_batch_size // run.objective.draws)
         self._pixels = self._draw_pixels(generator)[share] if run.data.binarization == "dynamic" else None
 
     def _draw_pixels(self, generator: torch.Generator) -> torch.Tensor:
@@ -35,20 +38,14 @@ class Validation:
     @torch.no_grad()
     def measure(self) -> Metrics:
         """`val/*`: means over the images of the whole part, each image counting once whatever the batch size."""
-        run, device, size = self._run, self._run.hardware.device, self._run.trainer.eval_batch_size
+        run, device, size = self._run, self._run.hardware.device, self._batch_size
         vae = run.state.vae.eval()
-        sums = torch.zeros(3, dtype=torch.float64)
+        sums = torch.zeros(3 + len(run.objective.others), dtype=torch.float64)
         for start in range(0, len(self._rows), size):
             block = slice(start, start + size)
             drawn = None if self._pixels is None else self._pixels[block].to(device, torch.float32)
             x = run.images(self._rows[block]) if drawn is None else drawn
             with run.hardware.autocast():
-                terms = run.objective(vae, x, self._noise[block].to(device), run.state.step)
-            sums += torch.stack([term.cpu().double().sum() for term in terms])
-        loss, reconstruction, kl = (run.world.sum(sums) / self._total).tolist()
-        return {
-            "val/loss": loss,
-            "val/reconstruction": reconstruction,
-            "val/kl": kl,
-            "val/elbo": -(reconstruction + kl),
-        }
+                terms = run.objective(vae, x, self._noise[block].to(device), run.progress)
+            sums += torch.stack([term.cpu().double().sum() for term in terms.named().values()])
+        return run.metrics_of("val", run.world.sum(sums) / self._total)

@@ -9,8 +9,8 @@ from annotated_types import Ge
 from torch import nn
 
 from vae_experiments.errors import InputError
-
-ImageShape = tuple[int, int, int]  # (C, H, W)
+from vae_experiments.models.initialization import init_glorot
+from vae_experiments.models.shapes import ImageShape
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -46,6 +46,10 @@ class Architecture(ABC):
     @abstractmethod
     def decoder(self, image_shape: ImageShape, params_per_channel: int) -> nn.Module:
         """A network from [B, latent_dim] to [B, C * params_per_channel, H, W], exactly the input's H and W."""
+
+    def initialize(self, network: nn.Module) -> None:
+        """The encoder's or the decoder's first weights, from torch's global generator: as Keras's layers begin."""
+        init_glorot(network)
 
 
 def activation(name: str) -> nn.Module:

@@ -9,7 +9,8 @@ from annotated_types import Ge
 from torch import nn
 
 from vae_experiments.errors import InputError
-from vae_experiments.models.architectures.base import Architecture, ImageShape, activation
+from vae_experiments.models.architectures.base import Architecture, activation
+from vae_experiments.models.shapes import ImageShape
 
 
 @dataclass(frozen=True, kw_only=True)

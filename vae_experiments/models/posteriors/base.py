@@ -1,0 +1,58 @@
+"""What an approximate posterior q(z | x) is: a module with the heads, and the distribution it makes of features.
+
+A posterior draws from noise handed to it, never from a generator of its own: the same noise gives
+the same latents whatever the batch size, the device or the number of processes.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vae_experiments.models.shapes import Space
+
+
+class Distribution(ABC):
+    """The distribution q(z | x) of a batch of B images."""
+
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """Shape [B, latent_dim]: the code of each image."""
+
+    @abstractmethod
+    def rsample(self, noise: Tensor) -> Tensor:
+        """Latents [..., B, latent_dim] as a differentiable function of noise of the same shape."""
+
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z | x) in nats, [..., B], of latents [..., B, latent_dim]."""
+
+    def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents, as `rsample`, and their log q(z | x), as `log_prob`; at once where that is cheaper."""
+        z = self.rsample(noise)
+        return z, self.log_prob(z)
+
+    @abstractmethod
+    def detach(self) -> "Distribution":
+        """The same with its parameters held constant: gradients flow through the latents alone."""
+
+    @abstractmethod
+    def __getitem__(self, images: slice) -> "Distribution":
+        """The distributions of some of the images."""
+
+
+class Posterior(nn.Module):
+    """From the encoder's features to q(z | x). A subclass gives `forward`."""
+
+    space: ClassVar[Space] = "euclidean"
+    latent_dim: int
+
+    def forward(self, features: Tensor) -> Distribution:
+        """Features [B, F] to the distributions of B images; in float32 whatever the autocast type."""
+        raise NotImplementedError
+
+    def noise(self, n: int, generator: torch.Generator) -> Tensor:
+        """What `rsample` needs for n images: standard normal, [n, latent_dim], on the generator's device."""
+        return torch.randn(n, self.latent_dim, generator=generator, device=generator.device)

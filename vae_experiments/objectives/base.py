@@ -1,0 +1,59 @@
+"""What an objective returns, and what an objective is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from vae_experiments.models.vae import VAE
+from vae_experiments.objectives.schedules import Progress, Schedule
+
+
+class Terms(NamedTuple):
+    """The terms of a batch, one value per image, each [B]."""
+
+    loss: Tensor  # what is minimised, in the objective's unit
+    reconstruction: Tensor  # -log p(x | z), nats
+    kl: Tensor  # KL(q(z | x) || p(z)), nats
+    others: Mapping[str, Tensor] = {}  # those that `Objective.others` names
+
+    def named(self) -> dict[str, Tensor]:
+        """All of them by name, the three first."""
+        return {"loss": self.loss, "reconstruction": self.reconstruction, "kl": self.kl, **self.others}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective(ABC):
+    """What training minimises; its fields are its settings.
+
+    Whatever `loss` is, `reconstruction` and `kl` are the two parts of the evidence lower bound at
+    weight 1, so that -(reconstruction + kl) compares runs of different objectives.
+    """
+
+    unit: ClassVar[str] = "nats per image"
+    others: ClassVar[tuple[str, ...]] = ()  # further terms, logged beside the three; always all, in this order
+    couples_images: ClassVar[bool] = False  # whether an image's loss depends on the rest of its batch
+
+    @property
+    def draws(self) -> int:
+        """Latents per image."""
+        return 1
+
+    def noise(self, vae: VAE, n: int, generator: torch.Generator) -> Tensor:
+        """The random numbers that n images need, first axis n: processes share a batch out along it."""
+        return vae.posterior.noise(n, generator)
+
+    def check(self, vae: VAE) -> None:
+        """Raises InputError when this objective cannot train that model."""
+
+    @abstractmethod
+    def __call__(self, vae: VAE, x: Tensor, noise: Tensor, progress: Progress) -> Terms:
+        """The terms of images x [B, C, H, W] in [0, 1], at that point of the training."""
+
+    def scheduled(self, progress: Progress) -> dict[str, float]:
+        """The value, at that point of the training, of every setting that moves with it."""
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value(progress) for name, value in settings.items() if isinstance(value, Schedule)}
