@@ -82,8 +82,10 @@ def manifold_picture(subject: Subject) -> Figure:
     else:
         note += (
             f" of the two most active of {vae.latent_dim} latent dimensions ({dims[0] + 1} and "
-            f"{dims[1] + 1}), the others at zero."
+            f"{dims[1] + 1}), the others at {_rest(subject)}."
         )
+    if vae.prior.space == "sphere":
+        note += " Each latent is then scaled to length 1."
     images = manifold(vae, n, dims=dims)
     return manifold_figure(images, normal_quantiles(n), dims, subject.manifold_ink, note)
 
@@ -101,9 +103,11 @@ def traversed(subject: Subject) -> Figure:
     total, cap = subject.vae.latent_dim, subject.config.max_traversals
     dims = subject.codes.most_active()[:cap]
     note = "Each row runs one latent dimension through the values at the bottom"
-    note += ", the others at zero; the most active dimensions first." if total > 1 else "."
+    note += f", the others at {_rest(subject)}; the most active dimensions first." if total > 1 else "."
     if total > cap:
         note += f" The {cap} most active of {total}."
+    if subject.vae.prior.space == "sphere":
+        note += " Each latent is then scaled to length 1."
     images = traversals(subject.vae, dims, TRAVERSED)
     return traversal_rows(images, dims, TRAVERSED, subject.ink, note)
 
@@ -116,7 +120,8 @@ def interpolated(subject: Subject) -> Figure | None:
     pairs = len(rows) // 2
     # Sorted by class, so that the two halves pair different classes wherever there are several.
     start, end = subject.images[rows[:pairs]], subject.images[rows[pairs : 2 * pairs]]
-    note = "Expected images on the straight line between the posterior means of two validation images."
+    way = "great circle" if subject.vae.prior.space == "sphere" else "straight line"
+    note = f"Expected images on the {way} between the posterior means of two validation images."
     return interpolation_rows(start, interpolations(subject.vae, start, end), end, subject.ink, note)
 
 
@@ -134,6 +139,11 @@ def classes(subject: Subject) -> Figure | None:
     images = class_images(subject.vae, subject.codes, subject.labels, chosen, COLUMNS, rng)
     names = [subject.class_names[label] for label in chosen]
     return labelled_rows(list(images), names, subject.ink, "Images of every class", note)
+
+
+def _rest(subject: Subject) -> str:
+    """Where the dimensions stay that a picture does not move, in words."""
+    return "zero" if subject.vae.prior.space == "euclidean" else f"{subject.vae.prior.centre()[0].item():.2f}"
 
 
 def _scatter(subject: Subject) -> tuple[Points, str, str]:

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from vae_experiments.generation.inference import Floats, evaluating, to_unit
 from vae_experiments.models.posteriors import DiagonalNormal
+from vae_experiments.models.priors import StandardNormal
 from vae_experiments.models.vae import VAE
+from vae_experiments.training.randomness import stream
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Codes:
 
     mean: Floats  # [N, latent_dim]
     logvar: Floats | None  # [N, latent_dim]; None where the posterior is not a diagonal Gaussian
-    kl: Floats | None  # [N, latent_dim], nats of each dimension against N(0, 1); None likewise
+    kl: Floats | None  # [N, latent_dim], nats of each dimension; None likewise, and where the prior is not N(0, I)
+    drawn: Floats | None = None  # [N, latent_dim], a draw from each; None where `logvar` says how to make one
 
     @property
     def activity(self) -> NDArray[np.float64]:
@@ -31,10 +34,11 @@ class Codes:
         return [int(dim) for dim in np.argsort(-self.activity, kind="stable")]
 
     def draw(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Floats:
-        """A draw from q(z | x) of each row, [len(rows), latent_dim]; its mean where the spread is unknown."""
+        """A draw from q(z | x) of each row, [len(rows), latent_dim]; where `drawn` has it, always the same."""
+        if self.drawn is not None:
+            return self.drawn[rows]
+        assert self.logvar is not None
         mean = self.mean[rows]
-        if self.logvar is None:
-            return mean
         noise = rng.standard_normal(mean.shape, dtype=np.float32)
         drawn: Floats = mean + np.exp(0.5 * self.logvar[rows]) * noise
         return drawn
@@ -47,15 +51,18 @@ def encode_dataset(vae: VAE, images: NDArray[np.uint8], batch_size: int = 256) -
 
 def encode_blocks(vae: VAE, images: NDArray[np.uint8], batch_size: int = 256) -> Iterator[Codes]:
     """The same block by block, for a dataset whose codes are written out as they come."""
+    generator = stream(0, "codes")
     for start in range(0, len(images), batch_size):
         with evaluating(vae) as device:
             posterior = vae.encode(to_unit(images[start : start + batch_size], device))
             mean = _floats(posterior.mean)
             if isinstance(posterior, DiagonalNormal):
-                kl = _floats(posterior.kl_to_standard_normal_per_dim())
+                standard = isinstance(vae.prior, StandardNormal)
+                kl = _floats(posterior.kl_to_standard_normal_per_dim()) if standard else None
                 codes = Codes(mean, _floats(posterior.logvar), kl)
             else:
-                codes = Codes(mean, None, None)
+                noise = vae.posterior.noise(len(mean), generator).to(device)
+                codes = Codes(mean, None, None, _floats(posterior.rsample(noise)))
         yield codes
 
 
@@ -87,14 +94,16 @@ def _floats(tensor: torch.Tensor) -> Floats:
     return values
 
 
-def _joined(blocks: list[Codes], latent_dim: int) -> tuple[Floats, Floats | None, Floats | None]:
+def _joined(blocks: list[Codes], latent_dim: int) -> tuple[Floats, Floats | None, Floats | None, Floats | None]:
     if not blocks:
         none = np.zeros((0, latent_dim), np.float32)
-        return none, none, none
+        return none, none, none, None
     logvars = [block.logvar for block in blocks if block.logvar is not None]
     kls = [block.kl for block in blocks if block.kl is not None]
+    drawn = [block.drawn for block in blocks if block.drawn is not None]
     return (
         np.concatenate([block.mean for block in blocks]),
         np.concatenate(logvars) if logvars else None,
         np.concatenate(kls) if kls else None,
+        np.concatenate(drawn) if drawn else None,
     )

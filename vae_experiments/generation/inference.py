@@ -12,6 +12,7 @@ from vae_experiments.models.vae import VAE
 # Pixels decoded at once: the 1,600 tiles of a 40 x 40 manifold of MNIST or CIFAR images are one block,
 # whose widest activations (32 channels) take 160 to 210 MB in float32.
 BLOCK_PIXELS = 2**21
+WIDTH = 32  # channels; a likelihood with more parameters than that has fewer pixels decoded at once
 
 Floats = NDArray[np.float32]
 
@@ -39,11 +40,16 @@ def to_unit(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
     return torch.from_numpy(np.array(images)).to(device).float() / 255
 
 
+def decoded_at_once(vae: VAE, block_pixels: int | None = None) -> int:
+    """Latents that are decoded together; `block_pixels` instead of BLOCK_PIXELS."""
+    channels, height, width = vae.image_shape
+    wider = max(1.0, channels * vae.likelihood.params_per_channel / WIDTH)
+    return max(1, int((block_pixels or BLOCK_PIXELS) / (height * width * wider)))
+
+
 def decode_images(vae: VAE, z: torch.Tensor) -> Floats:
     """The expected images [N, C, H, W], in [0, 1], of latents [N, latent_dim] from any device."""
-    _, height, width = vae.image_shape
-    block = max(1, BLOCK_PIXELS // (height * width))
     with evaluating(vae) as device:
-        parts = [vae.images(part.to(device, torch.float32)).float().cpu() for part in torch.split(z, block)]
+        parts = [vae.images(part.to(device, torch.float32)).float().cpu() for part in z.split(decoded_at_once(vae))]
     images: Floats = torch.cat(parts).numpy()
     return images

@@ -26,7 +26,8 @@ def manifold(
     """Expected images on a grid of normal quantiles, [n, n, C, H, W]; [1, n, C, H, W] if latent_dim is 1.
 
     Laid out as a plot is read: `dims[0]` grows from left to right, `dims[1]` from the bottom row (the
-    last index of the first axis) to the top. Decoded at once while it fits a block of memory.
+    last index of the first axis) to the top. On a sphere a latent is then scaled to length 1. Decoded at
+    once while it fits a block of memory.
 
     Args:
         vae: the model.
@@ -34,14 +35,14 @@ def manifold(
         low: probability of the lowest quantile.
         high: probability of the highest.
         dims: the latent dimensions along x and y; only the first counts with one latent dimension.
-        at: values of the other dimensions, [latent_dim]; zeros, the prior's mean, by default.
+        at: values of the other dimensions, [latent_dim]; the prior's centre by default.
     """
     along = torch.from_numpy(normal_quantiles(n, low, high))
     rows = 1 if vae.latent_dim == 1 else n
-    base = torch.zeros(vae.latent_dim) if at is None else torch.from_numpy(np.asarray(at, np.float32))
+    base = vae.prior.centre() if at is None else torch.from_numpy(np.asarray(at, np.float32))
     z = base.repeat(rows, n, 1)
     z[:, :, dims[0]] = along
     if rows > 1:
         z[:, :, dims[1]] = along.flip(0)[:, None]
-    images = decode_images(vae, z.reshape(rows * n, -1))
+    images = decode_images(vae, vae.prior.nearest(z).reshape(rows * n, -1))
     return images.reshape(rows, n, *vae.image_shape)

@@ -70,7 +70,7 @@ class VAE(nn.Module):
         return params
 
     def forward(self, x: Tensor, noise: Tensor) -> VAEOutput:
-        """Encodes x, draws z from `noise` ([B, latent_dim]) and decodes it."""
+        """Encodes x, draws z from `noise` ([B, N], the posterior's) and decodes it."""
         q, p = self.encode(x), self.latents()
         kl = p.kl(q)
         if kl is not None:

@@ -3,5 +3,6 @@
 from vae_experiments.models.architectures.base import Architecture
 from vae_experiments.models.architectures.conv import Conv
 from vae_experiments.models.architectures.mlp import MLP
+from vae_experiments.models.architectures.resnet import ResNet
 
-__all__ = ["MLP", "Architecture", "Conv"]
+__all__ = ["MLP", "Architecture", "Conv", "ResNet"]

@@ -20,6 +20,9 @@ class Likelihood(nn.Module):
     discrete: ClassVar[bool] = True
     params_per_channel: int = 1
 
+    def __init__(self) -> None:
+        super().__init__()  # without arguments, which nn.Module would take any of: a config's typo is refused
+
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         """log p(x | params) in nats per image (summed over pixels), [B]."""
         raise NotImplementedError
@@ -35,6 +38,10 @@ class Likelihood(nn.Module):
     def misfit(self, pixels: Pixels) -> str | None:
         """What is wrong, in one clause, with calling log_prob of such images a log-likelihood; None if nothing is."""
         raise NotImplementedError
+
+    def counts_bits(self, pixels: Pixels) -> bool:
+        """Whether log_prob of such images is a log-probability: neither of a density nor a mere loss."""
+        return self.discrete and self.misfit(pixels) is None
 
     def split(self, params: Tensor) -> Tensor:
         """Params as [B, C, params_per_channel, H, W], in float32 whatever the autocast type."""

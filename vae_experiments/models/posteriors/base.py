@@ -23,7 +23,7 @@ class Distribution(ABC):
 
     @abstractmethod
     def rsample(self, noise: Tensor) -> Tensor:
-        """Latents [..., B, latent_dim] as a differentiable function of noise of the same shape."""
+        """Latents [..., B, latent_dim] as a differentiable function of noise [..., B, N], see `Posterior.noise`."""
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
@@ -33,6 +33,14 @@ class Distribution(ABC):
         """Latents, as `rsample`, and their log q(z | x), as `log_prob`; at once where that is cheaper."""
         z = self.rsample(noise)
         return z, self.log_prob(z)
+
+    def kl_to_standard_normal(self) -> Tensor | None:
+        """KL(q(z | x) || N(0, I)) in nats, [B], where it has a closed form; else None."""
+        return None
+
+    def kl_to_uniform(self) -> Tensor | None:
+        """KL of q(z | x) to the uniform distribution on the unit sphere in nats, [B], likewise."""
+        return None
 
     @abstractmethod
     def detach(self) -> "Distribution":
@@ -47,6 +55,8 @@ class Posterior(nn.Module):
     """From the encoder's features to q(z | x). A subclass gives `forward`."""
 
     space: ClassVar[Space] = "euclidean"
+    # Whether log q(z | x) of a latent that was not drawn from it is found dimension by dimension.
+    slow_log_prob: ClassVar[bool] = False
     latent_dim: int
 
     def forward(self, features: Tensor) -> Distribution:
@@ -54,5 +64,5 @@ class Posterior(nn.Module):
         raise NotImplementedError
 
     def noise(self, n: int, generator: torch.Generator) -> Tensor:
-        """What `rsample` needs for n images: standard normal, [n, latent_dim], on the generator's device."""
+        """What `rsample` needs for n images, [n, N], on the generator's device: standard normal, N = latent_dim."""
         return torch.randn(n, self.latent_dim, generator=generator, device=generator.device)

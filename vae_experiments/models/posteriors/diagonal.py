@@ -8,6 +8,7 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
+from vae_experiments.models.bounds import smooth_bound
 from vae_experiments.models.initialization import init_glorot
 from vae_experiments.models.posteriors.base import Distribution, Posterior
 
@@ -36,18 +37,12 @@ class DiagonalNormal(Distribution):
     def __getitem__(self, images: slice) -> "DiagonalNormal":
         return DiagonalNormal(self.loc[images], self.logvar[images])
 
+    def kl_to_standard_normal(self) -> Tensor:
+        return self.kl_to_standard_normal_per_dim().sum(-1)
+
     def kl_to_standard_normal_per_dim(self) -> Tensor:
         """KL(q || N(0, 1)) of each latent dimension in nats, [B, latent_dim] (Kingma & Welling 2014, appendix B)."""
         return 0.5 * (self.loc.square() + torch.exp(self.logvar) - 1 - self.logvar)
-
-
-def smooth_bound(x: Tensor, limit: float) -> Tensor:
-    """Squeezes x into (-limit, limit): x / sqrt(1 + (x / limit)^2).
-
-    The slope is 1 at zero and positive everywhere, where a clamp's would be zero outside its range
-    and leave a log-variance that overshot once without a way back.
-    """
-    return x / torch.sqrt(1 + (x / limit).square())
 
 
 class DiagonalGaussian(Posterior):

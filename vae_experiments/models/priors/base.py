@@ -52,6 +52,10 @@ class Prior(nn.Module):
     def initialize(self, images: Tensor) -> None:
         """Called once, before training, with some training images [N, C, H, W] in [0, 1]."""
 
+    def centre(self) -> Tensor:
+        """The latent, [latent_dim], that the others are seen from: a dimension is run through from there."""
+        return torch.zeros(self.latent_dim)
+
     def nearest(self, z: Tensor) -> Tensor:
         """The latent nearest to z, both [..., latent_dim], that this prior's space holds."""
         return z

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vae_experiments.models.posteriors import DiagonalNormal, Distribution
+from vae_experiments.models.posteriors import Distribution
 from vae_experiments.models.priors.base import Density, Encode, Prior
 
 
@@ -23,7 +23,7 @@ class UnitNormal(Density):
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
 
     def kl(self, q: Distribution) -> Tensor | None:
-        return q.kl_to_standard_normal_per_dim().sum(-1) if isinstance(q, DiagonalNormal) else None
+        return q.kl_to_standard_normal()
 
 
 class StandardNormal(Prior):

@@ -1,4 +1,4 @@
-"""Likelihoods against independent NumPy computations."""
+"""Bernoulli pixels against an independent NumPy computation."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ import torch
 from vae_experiments.models.likelihoods import Bernoulli
 
 
-def test_bernoulli_log_prob_is_the_sum_over_pixels() -> None:
+def test_log_prob_is_the_sum_over_pixels() -> None:
     rng = np.random.default_rng(0)
     logits, x = rng.normal(size=(3, 2, 4, 5)), rng.integers(0, 2, size=(3, 2, 4, 5)).astype(float)
     p = 1 / (1 + np.exp(-logits))
@@ -15,13 +15,13 @@ def test_bernoulli_log_prob_is_the_sum_over_pixels() -> None:
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-5)
 
 
-def test_bernoulli_survives_extreme_logits() -> None:
+def test_it_survives_extreme_logits() -> None:
     logits = torch.tensor([[[[1e4, -1e4]]]])
     assert Bernoulli().log_prob(torch.tensor([[[[1.0, 0.0]]]]), logits).item() == 0
     assert Bernoulli().log_prob(torch.tensor([[[[0.0, 1.0]]]]), logits).item() == -2e4
 
 
-def test_bernoulli_samples_have_its_mean() -> None:
+def test_samples_have_its_mean() -> None:
     logits = torch.linspace(-3, 3, 7).expand(20_000, 1, 1, 7)
     draws = Bernoulli().sample(logits, torch.Generator().manual_seed(0))
     assert set(draws.unique().tolist()) == {0.0, 1.0}
