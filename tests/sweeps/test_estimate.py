@@ -85,6 +85,16 @@ def test_a_plan_of_many_kinds_measures_a_few(composed: Composed) -> None:
         assert around[0] <= known[2 * i].peak_bytes <= around[1]
 
 
+def test_more_latents_per_image_are_a_kind_of_their_own(composed: Composed) -> None:
+    many = [("objective.samples=1", 0), ("objective.samples=1", 1), ("objective.samples=50", 0)]
+    configs = [composed("objective=iwae", samples, f"seed={seed}") for samples, seed in many]
+    one, again, fifty = estimate_plan(configs, 1, Path.cwd(), budget=120)
+    assert one is not None
+    assert fifty is not None
+    assert one == again
+    assert fifty.step_seconds > 2 * one.step_seconds
+
+
 def test_without_time_nothing_is_made_up(composed: Composed) -> None:
     assert estimate_plan([composed()] * 3, 1, Path.cwd(), budget=0) == [None, None, None]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vae_experiments.models.vae import VAE
-from vae_experiments.objectives.schedules import Progress, Schedule
+from vae_experiments.objectives.schedules import Progress, Schedule, weight_at
 
 
 class Terms(NamedTuple):
@@ -52,6 +52,10 @@ class Objective(ABC):
     @abstractmethod
     def __call__(self, vae: VAE, x: Tensor, noise: Tensor, progress: Progress) -> Terms:
         """The terms of images x [B, C, H, W] in [0, 1], at that point of the training."""
+
+    def kl_weight_at(self, progress: Progress) -> float:
+        """What the KL term is multiplied with at that point of the training; 1 where there is no such weight."""
+        return weight_at(getattr(self, "kl_weight", 1.0), progress)
 
     def scheduled(self, progress: Progress) -> dict[str, float]:
         """The value, at that point of the training, of every setting that moves with it."""

@@ -1,10 +1,11 @@
 """Weights that move with training: functions of how far it is alone, so that resuming needs no state of theirs."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,47 @@ class LinearWarmup(Schedule):
 
     def share(self, t: float) -> float:
         return min(t, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """Along half a period of a cosine: slowly at both ends, fastest in the middle."""
+
+    def share(self, t: float) -> float:
+        return (1 - math.cos(math.pi * min(t, 1.0))) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sigmoid(Schedule):
+    """Along a logistic curve (Bowman et al. 2016), stretched so that it is at `start` and `end` exactly.
+
+    Args:
+        steepness: of the logistic function, what of its argument `length` covers; the larger, the more sudden.
+    """
+
+    steepness: Annotated[float, Gt(0), Le(100)] = 10.0
+
+    def share(self, t: float) -> float:
+        # 1 / (1 + exp(-u)) = (1 + tanh(u / 2)) / 2, with u from -steepness / 2 to steepness / 2.
+        end = math.tanh(self.steepness / 4)
+        return (1 + math.tanh(self.steepness * (2 * min(t, 1.0) - 1) / 4) / end) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cyclical(Schedule):
+    """Several times over from `start` to `end` in a straight line, staying there for the rest of each cycle
+    (Fu et al. 2019). `length` is that of all cycles together; after it the weight is `end`, as the last cycle left it.
+
+    Args:
+        cycles: how often; one takes `length / cycles`.
+        ramp: the share of a cycle that the line takes.
+    """
+
+    cycles: Annotated[int, Ge(1)] = 4
+    ramp: Annotated[float, Gt(0), Le(1)] = 0.5
+
+    def share(self, t: float) -> float:
+        return 1.0 if t >= 1 else min(t * self.cycles % 1 / self.ramp, 1.0)
 
 
 Weight = Annotated[float, Ge(0)] | Schedule

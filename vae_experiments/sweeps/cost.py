@@ -49,11 +49,12 @@ class Extent:
     max_epochs: int
     pictures: bool
     record: bool
+    draws: int = 1  # latents per image
 
     @property
     def work(self) -> int:
-        """What the time and the memory of a step grow with, roughly: parameters times images."""
-        return self.parameters * self.batch_size
+        """What the time and the memory of a step grow with, roughly: parameters times images decoded."""
+        return self.parameters * self.batch_size * self.draws
 
 
 @dataclass(frozen=True)

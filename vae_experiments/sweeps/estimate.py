@@ -135,7 +135,7 @@ def estimate_plan(
         RunFailed: likewise, for a reason that is not the user's.
     """
     extents = in_child(survey, configs, cwd=cwd, timeout=None)
-    keys = [_same_cost(config) for config in configs]
+    keys = [(_same_cost(config), extent.draws) for config, extent in zip(configs, extents, strict=True)]
     first = {key: number for number, key in reversed(list(enumerate(keys)))}
     groups = sorted(first.values(), key=lambda number: (extents[number].work, number))
     samples: dict[int, Sample] = {}
@@ -226,6 +226,7 @@ def _extent(typed: RunConfig, data: ImageData, vae: VAE) -> Extent:
         max_epochs=typed.trainer.max_epochs,
         pictures=any(isinstance(hook, Gallery) for hook in typed.hooks.values()),
         record=typed.tracking.enabled,
+        draws=typed.objective.draws,
     )
 
 
