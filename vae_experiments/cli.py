@@ -19,7 +19,10 @@ VERBS = {
     "resume": "continue an interrupted run or sweep (default: the latest unfinished one)",
     "compare": "a sweep's or several runs' table and plots",
     "generate": "samples, manifold, traversals, interpolations, reconstructions of a trained model",
+    "evaluate": "likelihood, latents, samples: what a trained model is worth",
+    "extractor": "the network in whose features samples are compared with real images",
     "encode": "latents of a dataset, to Parquet or CSV",
+    "reproduce": "a published table, trained again and set beside what was printed",
     "ui": "the MLflow UI on the store that the runs are in",
     "doctor": "what this machine has, and what would be chosen on it",
 }

@@ -196,3 +196,41 @@ def test_a_run_killed_before_its_journal_began_takes_no_other_runs_status(
     Store.open(config)
     status = {run.run_id: run.status for run in store.runs()}
     assert status == {orphan: "KILLED", tracker.run_id: "FINISHED"}
+
+
+def test_metrics_added_to_an_ended_run_go_a_step_on_each_time_and_leave_its_status(
+    config: TrackingConfig, tmp_path: Path
+) -> None:
+    tracker = Tracker.start(config, run_name="r", folder=tmp_path / "run", tags={})
+    tracker.log_metrics({"val/elbo": -3.0, "test/elbo": -2.5}, step=4)
+    tracker.finish("FINISHED")
+    store = Store.open(config)
+    before = store.client.get_run(tracker.run_id).info
+    store.add_metrics(tracker.run_id, {"test/elbo": -2.0, "test/kl": 1.0}, {"evaluation.seed": 0})
+    store.add_metrics(tracker.run_id, {"test/kl": 1.5}, {"evaluation.seed": 7})
+    store.add_metrics(tracker.run_id, {"test/new": 9.0}, {})
+    run = store.run(tracker.run_id)
+    assert run is not None
+    assert run.metrics == {"val/elbo": -3.0, "test/elbo": -2.0, "test/kl": 1.5, "test/new": 9.0}
+    assert run.tags["evaluation.seed"] == "7"
+    assert store.history(tracker.run_id, "test/elbo") == [(4, -2.5), (5, -2.0)]
+    # All figures of one call stand at one step, behind whatever any of them had.
+    assert store.history(tracker.run_id, "test/kl") == [(5, 1.0), (6, 1.5)]
+    assert store.history(tracker.run_id, "test/new") == [(0, 9.0)]
+    after = store.client.get_run(tracker.run_id).info
+    assert (after.status, after.end_time) == (before.status, before.end_time)
+
+
+def test_files_added_to_an_ended_run_are_among_its_artifacts(config: TrackingConfig, tmp_path: Path) -> None:
+    tracker = Tracker.start(config, run_name="r", folder=tmp_path / "run", tags={})
+    tracker.finish("FINISHED")
+    (tmp_path / "test.json").write_text("{}")
+    store = Store.open(config)
+    store.add_artifact(tracker.run_id, tmp_path / "test.json", "evaluation")
+    assert store.download(tracker.run_id, "evaluation/test.json", tmp_path / "back").read_text() == "{}"
+
+
+def test_adding_to_a_run_that_is_gone_is_one_line(config: TrackingConfig) -> None:
+    with pytest.raises(InputError) as refused:
+        Store.open(config).add_metrics("0" * 32, {"test/elbo": 1.0}, {})
+    assert "\n" not in str(refused.value)

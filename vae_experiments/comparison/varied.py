@@ -8,7 +8,7 @@ from vae_experiments.comparison.rows import Compared
 from vae_experiments.tracking.names import flatten
 
 # Names, records and pictures. `seed` makes repeats.
-_IGNORED = ("name", "tracking", "figures", "seed")
+_IGNORED = ("name", "tracking", "figures", "evaluation", "seed")
 _TARGET = "._target_"
 _encode = json.JSONEncoder(default=str).encode  # json.dumps would make an encoder for every value
 

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vae_experiments.config.construct import Later, construct
 from vae_experiments.data.source import Source
+from vae_experiments.evaluation.config import EvaluationConfig
 from vae_experiments.figures.config import FiguresConfig
 from vae_experiments.models.architectures import Architecture
 from vae_experiments.models.likelihoods import Likelihood
@@ -35,6 +36,7 @@ class RunConfig:
     trainer: TrainerConfig
     hooks: dict[str, Hook | None]
     figures: FiguresConfig
+    evaluation: EvaluationConfig
     tracking: TrackingConfig
     scheduler: Annotated[Callable[..., LRScheduler], Later("optimizer")] | None = None
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0

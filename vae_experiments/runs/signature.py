@@ -13,7 +13,7 @@ from vae_experiments.files import digest_file
 
 # Sections and keys that cannot change a result: names, records, pictures, and where the data lies
 # (what the data is counts by its digest).
-WITHOUT = ("name", "tracking", "figures")
+WITHOUT = ("name", "tracking", "figures", "evaluation")
 DATASET_KEYS_THAT_COUNT = ("split", "binarization")
 
 

@@ -5,6 +5,7 @@ import logging
 import re
 import socket
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import requests
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy import Dialect, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,7 +27,7 @@ from vae_experiments.tracking import set_mlflow_defaults
 from vae_experiments.tracking.address import first_line, resolve_uri, shown, sqlite_path
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.journal import JOURNAL, is_tracked, last_status, read_start
-from vae_experiments.tracking.names import FOLDER_TAG, HOST_TAG, text
+from vae_experiments.tracking.names import FOLDER_TAG, HOST_TAG, clean_tags, key, text
 
 
 class StoreUnreachableError(InputError):
@@ -194,6 +195,25 @@ class Store:
         except MlflowException:
             return None
         return self.run(version.run_id) if version.run_id else None
+
+    def add_metrics(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, object]) -> None:
+        """Adds metrics, and the tags they are to be read with, to a run, whether or not it has ended.
+
+        A metric that the run has already gets one step more, so that what is shown of it is the latest.
+
+        Raises:
+            InputError: the store cannot be reached.
+        """
+        clean = {key(name): value for name, value in metrics.items()}
+        with _one_line(self.uri):
+            step = 1 + max((step for name in clean for step, _ in self.history(run_id, name)), default=-1)
+            now = time.time_ns() // 1_000_000
+            self.client.log_batch(
+                run_id,
+                metrics=[Metric(name, value, now, step) for name, value in clean.items()],
+                tags=[RunTag(name, value) for name, value in clean_tags(tags).items()],
+                synchronous=True,
+            )
 
     def add_artifact(self, run_id: str, path: Path, folder: str) -> None:
         """Adds a file to a run, whether or not it has ended, below `folder` of its artifacts.

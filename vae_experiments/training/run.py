@@ -86,16 +86,10 @@ class TrainingRun:
         loss, reconstruction, kl, *others = terms.tolist()
         elbo = -(reconstruction + kl)
         metrics = {"loss": loss, "reconstruction": reconstruction, "kl": kl, "elbo": elbo}
-        if self.counts_bits:
+        if self.state.vae.likelihood.counts_bits(self.data.pixels):
             metrics["bits_per_dim"] = -elbo / math.log(2) / math.prod(self.state.vae.image_shape)
         metrics |= dict(zip(self.objective.others, others, strict=True))
         return {f"{part}/{name}": value for name, value in metrics.items()}
-
-    @cached_property
-    def counts_bits(self) -> bool:
-        """Whether the bound is on the probability of these images, and not on a density or a mere loss."""
-        likelihood = self.state.vae.likelihood
-        return likelihood.discrete and likelihood.misfit(self.data.pixels) is None
 
     def checkpoint(self) -> dict[str, Any]:
         """What a checkpoint of this moment holds."""

@@ -119,7 +119,7 @@ def _attach(found: "Comparison", files: Sequence[Path], tracking: TrackingConfig
     """Adds the files to the sweep's MLflow run; that it cannot be done is worth a line, no more."""
     if found.sweep is None or found.sweep.run_id is None or not tracking.enabled:
         return
-    from vae_experiments.verbs.generate import store_of
+    from vae_experiments.runs.stored import store_of
 
     run_id = found.sweep.run_id
     try:

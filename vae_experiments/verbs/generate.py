@@ -5,19 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from annotated_types import MinLen
 
 from vae_experiments.config.verb import ref_first, run_verb
 from vae_experiments.errors import InputError
 from vae_experiments.figures.config import FiguresConfig
-from vae_experiments.tracking.address import shown, sqlite_path
 from vae_experiments.tracking.config import TrackingConfig
-
-if TYPE_CHECKING:
-    from vae_experiments.runs.reference import Reference
-    from vae_experiments.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +64,7 @@ def generate(config: GenerateConfig) -> None:
     from vae_experiments.figures import gallery
     from vae_experiments.figures.style import save_png
     from vae_experiments.figures.subject import Subject
+    from vae_experiments.runs.stored import store_of
     from vae_experiments.runs.trained import load_run
 
     run = load_run(config.run, config.tracking, config.trust)
@@ -89,32 +85,6 @@ def generate(config: GenerateConfig) -> None:
         log.info("%s", path)
         if store is not None and run.reference.run_id is not None:
             store.add_artifact(run.reference.run_id, path, "generated")
-
-
-def store_of(run: "Reference", config: TrackingConfig) -> "Store | None":
-    """The open store that has the run; None where nothing is to be recorded.
-
-    A run that was named by its folder need not be in the store of the working directory.
-    """
-    from vae_experiments.tracking.journal import is_tracked, read_start
-    from vae_experiments.tracking.store import Store
-    from vae_experiments.tracking.tracker import recorded_uri
-
-    if run.run_id is None or not config.enabled:
-        return None
-    uri = None
-    if run.folder is not None and is_tracked(run.folder):
-        uri = recorded_uri(config, read_start(run.folder))
-        database = sqlite_path(uri)
-        if database is not None and not database.exists():
-            uri = None  # moved together with the run: it is where the others are now
-    store = Store.open(config, uri)
-    if store.run(run.run_id) is None:
-        raise InputError(
-            f"run {run.run_id} is not in {shown(store.uri)} (any more): set tracking.uri to the store "
-            "that has it, or use tracking=off"
-        )
-    return store
 
 
 @contextmanager

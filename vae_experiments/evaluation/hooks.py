@@ -1,0 +1,55 @@
+"""Hooks that measure: a diagnosis of every run, and where it is asked for the whole evaluation."""
+
+import logging
+from dataclasses import dataclass
+
+from vae_experiments.errors import InputError, RunFailed
+from vae_experiments.evaluation.config import EvaluationConfig
+from vae_experiments.training.run import Hook, TrainingRun
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Diagnosis(Hook):
+    """Says in plain words what is wrong with the best epoch's model: as a tag, and in the run's description."""
+
+    def on_end(self, run: TrainingRun) -> None:
+        from vae_experiments.evaluation.checkup import checkup
+        from vae_experiments.evaluation.diagnosis import description, diagnose, tag
+
+        try:
+            weight = run.objective.kl_weight_at(run.progress) if hasattr(run.objective, "kl_weight") else None
+            scheduled = "kl_weight" in run.objective.scheduled(run.progress)
+            symptoms = checkup(run.state.vae, run.data, run.state.history, weight, run.seed, scheduled=scheduled)
+            findings = diagnose(symptoms)
+        except (InputError, RunFailed):
+            raise
+        except Exception as error:  # what is said of a run is never worth the run
+            log.warning("no diagnosis: %s", error, exc_info=True)
+            return
+        for line in description(findings).splitlines():
+            log.info("%s", line)
+        run.record.set_tags({"diagnosis": tag(findings), "mlflow.note.content": description(findings)})
+
+
+@dataclass(kw_only=True)
+class Evaluate(Hook):
+    """The evaluation that `vae evaluate` makes, of the best epoch's model, where `after_training` says so.
+
+    Args:
+        config: what to measure.
+    """
+
+    config: EvaluationConfig
+
+    def on_end(self, run: TrainingRun) -> None:
+        if not self.config.after_training:
+            return
+        from vae_experiments.evaluation.evaluate import evaluate
+
+        evaluation = evaluate(run.state.vae, run.data, self.config)
+        path = evaluation.write(run.folder / "evaluation")
+        run.record.log_metrics(evaluation.metrics, 0)
+        run.record.set_tags(evaluation.tags)
+        run.record.log_artifact(path, "evaluation")
