@@ -67,6 +67,8 @@ def run_hydra(verb: str, arguments: Sequence[str], task: Callable[[dict[str, Any
     sys.argv = [f"vae {verb}", *_flags_first(arguments), *(() if first else NO_FOLDER)]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(job)()
+    except BrokenPipeError:  # the reader of --help or --cfg has gone, which is no mistake
+        raise
     except (HydraException, OmegaConfBaseException, OSError) as error:
         if jobs:
             raise

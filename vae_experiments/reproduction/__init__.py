@@ -1,0 +1,1 @@
+"""Published tables, and what comes out when they are trained again."""
