@@ -75,6 +75,11 @@ def test_a_sound_run_is_called_healthy_in_its_tags_and_its_description(vae: Vae)
     assert run.data.tags["diagnosis"] == "healthy"
     assert run.data.tags["mlflow.note.content"].startswith("Diagnosis: healthy")
 
+    for words in ([str(only_folder())], ["all"]):  # as the folder has it, and as the store has it
+        out = vae("compare", *words, "sheet=false", "out=comparison").out
+        assert " diagnosis " in out
+        assert " healthy " in out
+
 
 def test_a_diagnosis_can_be_left_out(vae: Vae) -> None:
     ended = vae("train", *SMALL, "tracking=off", "trainer.max_epochs=1", "hooks.diagnosis=null")

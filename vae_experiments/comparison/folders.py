@@ -8,6 +8,7 @@ from pathlib import Path
 from vae_experiments.comparison.rows import Compared, History
 from vae_experiments.comparison.varied import settings
 from vae_experiments.errors import InputError
+from vae_experiments.evaluation.config import DIAGNOSIS
 from vae_experiments.runs.folder import RunFolder
 from vae_experiments.runs.plan import Plan
 from vae_experiments.runs.sweep_folder import SweepFolder
@@ -61,7 +62,15 @@ def _row(folder: Path, name: str, params: Mapping[str, object], seed: int | None
         history=history,
         folder=folder,
         reason=reason,
+        diagnosis=_diagnosis(folder),
     )
+
+
+def _diagnosis(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / DIAGNOSIS).read_text(encoding="utf-8"))["tag"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
 
 
 def _status(folder: Path) -> tuple[str, str]:

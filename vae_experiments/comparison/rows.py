@@ -26,6 +26,7 @@ class Compared:
         history: each finished epoch's metrics, from the first on; empty where they were not read.
         folder: the run's, if it is on this machine.
         reason: why it failed, in one line, where that is known.
+        diagnosis: what is wrong with the trained model, by name; "" where nobody looked.
     """
 
     run_id: str | None
@@ -37,6 +38,7 @@ class Compared:
     history: History = ()
     folder: Path | None = None
     reason: str = ""
+    diagnosis: str = ""
 
     @property
     def best(self) -> dict[str, float]:

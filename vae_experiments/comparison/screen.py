@@ -10,7 +10,7 @@ from rich.text import Text
 from vae_experiments.comparison.table import Column, Table
 
 # The first to go where the terminal is narrow; the files have them.
-_DISPENSABLE = ("id", "run", "images/s", "time", "epoch", "kl", "recon.", "kl sd", "recon. sd")
+_DISPENSABLE = ("id", "run", "images/s", "time", "diagnosis", "epoch", "kl", "recon.", "kl sd", "recon. sd")
 _STYLES = {"FAILED": "red", "KILLED": "yellow", "RUNNING": "cyan", "SCHEDULED": "dim"}
 
 

@@ -24,6 +24,7 @@ def stored_row(run: RunRecord) -> Compared:
         seed=int(seed) if seed.isdecimal() else None,
         metrics=run.metrics,
         folder=run.folder if run.folder is not None and run.folder.is_dir() else None,
+        diagnosis=run.tags.get("diagnosis", ""),
     )
 
 

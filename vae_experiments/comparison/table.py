@@ -91,6 +91,8 @@ def run_table(rows: Sequence[Compared], keys: Sequence[str], metric: str = ELBO)
     speed = "time/images_per_second"
     columns.append(Column("images/s", speed, [row.metrics.get(speed) for row in rows], _whole))
     columns.append(Column("time", "seconds", [row.seconds for row in rows], _clock))
+    if any(row.diagnosis for row in rows):
+        columns.append(Column("diagnosis", "diagnosis", [row.diagnosis for row in rows], _text, numeric=False))
     columns.append(Column("run", "name", [row.name for row in rows], _text, numeric=False))
     columns.append(Column("id", "run_id", [row.run_id for row in rows], _id, numeric=False))
     return Table(columns)

@@ -30,7 +30,7 @@ class Aggregate:
             where `marginal_kl` is far too large; the figure of all the images there could be is in between.
         gaussian_kl: KL between the Gaussians that have the moments of q(z) and of p(z), the part of the
             difference that mean and covariance show, which a limited number of images gives at any mutual
-            information; None of too few images for a covariance.
+            information; None of too few images for a covariance, and on a sphere, which no Gaussian is like.
     """
 
     images: int
@@ -65,12 +65,13 @@ def aggregate(examined: Examined) -> Aggregate:
         log_p = torch.cat([p.log_prob(some).double() for some in z.split(BLOCK)])
         prior = p.sample(PRIOR_DRAWS, stream(examined.seed, "aggregate prior"))
     log_q = torch.logaddexp(log_others, log_q_given_x) - math.log(len(z))
+    flat = vae.prior.space == "euclidean"
     return Aggregate(
         images=len(z),
         mutual_information=float((log_q_given_x - log_q).mean()),
         marginal_kl=float((log_q - log_p).mean()),
         lower_kl=float((log_others - math.log(len(z) - 1) - log_p).mean()),
-        gaussian_kl=gaussian_kl(z.double().cpu().numpy(), prior.double().cpu().numpy()),
+        gaussian_kl=gaussian_kl(z.double().cpu().numpy(), prior.double().cpu().numpy()) if flat else None,
     )
 
 

@@ -7,6 +7,8 @@ from annotated_types import Ge, MinLen
 
 from vae_experiments.data.splits import Seed
 
+DIAGNOSIS = "diagnosis.json"  # in the run's folder
+
 What = Literal["bound", "likelihood", "aggregate", "latents", "samples"]
 
 

@@ -1,10 +1,12 @@
 """Hooks that measure: a diagnosis of every run, and where it is asked for the whole evaluation."""
 
+import json
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
 from vae_experiments.errors import InputError, RunFailed
-from vae_experiments.evaluation.config import EvaluationConfig
+from vae_experiments.evaluation.config import DIAGNOSIS, EvaluationConfig
 from vae_experiments.training.run import Hook, TrainingRun
 
 log = logging.getLogger(__name__)
@@ -12,14 +14,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Diagnosis(Hook):
-    """Says in plain words what is wrong with the best epoch's model: as a tag, and in the run's description."""
+    """Says in plain words what is wrong with the best epoch's model: as a tag, as description, and in the folder."""
 
     def on_end(self, run: TrainingRun) -> None:
         from vae_experiments.evaluation.checkup import checkup
         from vae_experiments.evaluation.diagnosis import description, diagnose, tag
 
         try:
-            weight = run.objective.kl_weight_at(run.progress) if hasattr(run.objective, "kl_weight") else None
+            weight = run.objective.kl_weight_at(run.progress)
             scheduled = "kl_weight" in run.objective.scheduled(run.progress)
             symptoms = checkup(run.state.vae, run.data, run.state.history, weight, run.seed, scheduled=scheduled)
             findings = diagnose(symptoms)
@@ -30,7 +32,10 @@ class Diagnosis(Hook):
             return
         for line in description(findings).splitlines():
             log.info("%s", line)
-        run.record.set_tags({"diagnosis": tag(findings), "mlflow.note.content": description(findings)})
+        said = {"tag": tag(findings), "text": description(findings)}
+        with suppress(OSError):  # nor is this
+            (run.folder / DIAGNOSIS).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+        run.record.set_tags({"diagnosis": said["tag"], "mlflow.note.content": said["text"]})
 
 
 @dataclass(kw_only=True)

@@ -53,9 +53,10 @@ class Objective(ABC):
     def __call__(self, vae: VAE, x: Tensor, noise: Tensor, progress: Progress) -> Terms:
         """The terms of images x [B, C, H, W] in [0, 1], at that point of the training."""
 
-    def kl_weight_at(self, progress: Progress) -> float:
-        """What the KL term is multiplied with at that point of the training; 1 where there is no such weight."""
-        return weight_at(getattr(self, "kl_weight", 1.0), progress)
+    def kl_weight_at(self, progress: Progress) -> float | None:
+        """What the KL term is multiplied with at that point of the training; None where there is no such weight."""
+        weight = getattr(self, "kl_weight", None)
+        return None if weight is None else weight_at(weight, progress)
 
     def scheduled(self, progress: Progress) -> dict[str, float]:
         """The value, at that point of the training, of every setting that moves with it."""

@@ -5,6 +5,8 @@ run.json        name, signature, status
 run.log         everything that was said
 checkpoints/    last, previous, best
 figures/        the pictures
+diagnosis.json  what is wrong with the model, once it is trained
+evaluation/     what it was measured to be worth
 journal.jsonl   what was recorded, sent to MLflow or still to be sent
 """
 
