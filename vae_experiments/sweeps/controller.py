@@ -24,7 +24,7 @@ from vae_experiments.sweeps.progress import read_progress
 from vae_experiments.sweeps.report import Report
 from vae_experiments.sweeps.source import History, JobSource, Outcome
 from vae_experiments.tracking.config import TrackingConfig
-from vae_experiments.tracking.store import StoreUnreachableError
+from vae_experiments.tracking.opening import StoreUnreachableError
 
 log = logging.getLogger(__name__)
 

@@ -1,42 +1,30 @@
-"""The MLflow store: which one, opening it safely, and the runs in it."""
+"""The MLflow store, and the runs in it."""
 
 import hashlib
 import logging
 import re
 import socket
-import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import requests
-from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run, RunTag
 from mlflow.exceptions import MlflowException
-from sqlalchemy import Dialect, Engine, event
-from sqlalchemy.exc import SQLAlchemyError
 
 from vae_experiments.errors import InputError
 from vae_experiments.lock import RunLock, is_held
 from vae_experiments.tracking import set_mlflow_defaults
-from vae_experiments.tracking.address import first_line, resolve_uri, shown, sqlite_path
+from vae_experiments.tracking.address import resolve_uri, shown, sqlite_path
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.journal import JOURNAL, is_tracked, last_status, read_start
 from vae_experiments.tracking.names import FOLDER_TAG, HOST_TAG, clean_tags, key, text
-
-
-class StoreUnreachableError(InputError):
-    """No server answers, or the database is gone, locked or full: it may work later."""
-
+from vae_experiments.tracking.opening import one_line, open_client
 
 _log = logging.getLogger(__name__)
-
-_LOCK_SECONDS = 60  # a first opening takes 2 to 5 s, and several processes may wait in line
 
 
 @dataclass(frozen=True)
@@ -91,15 +79,7 @@ class Store:
         """
         set_mlflow_defaults()
         uri = uri or resolve_uri(config.uri)
-        scheme = uri.split(":", 1)[0].split("+", 1)[0]
-        with _one_line(uri):
-            if scheme == "sqlite":
-                client = _open_sqlite(uri, existing=existing)
-            else:
-                if scheme in ("http", "https"):
-                    _check_server(uri)
-                client = MlflowClient(tracking_uri=uri)
-        _quieten()
+        client = open_client(uri, existing=existing)
         store = cls(uri, client, text(config.experiment, 500))
         store.repair_abandoned()
         return store
@@ -110,7 +90,7 @@ class Store:
         Raises:
             InputError: it was deleted, or the server will not have it.
         """
-        with _one_line(self.uri):
+        with one_line(self.uri):
             found = self.client.get_experiment_by_name(self.experiment)
             if found is None:
                 with suppress(MlflowException):  # another process may be creating it at the same moment
@@ -128,7 +108,7 @@ class Store:
 
     def create_run(self, experiment_id: str, name: str, tags: Mapping[str, str], *, scheduled: bool = False) -> str:
         """A new run, RUNNING or, with nobody to run it yet, SCHEDULED; its id."""
-        with _one_line(self.uri):
+        with one_line(self.uri):
             run_id = str(self.client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id)
             if scheduled:
                 self.client.update_run(run_id, status="SCHEDULED")
@@ -150,7 +130,7 @@ class Store:
 
         `everywhere` looks into every experiment, not only the configured one.
         """
-        with _one_line(self.uri):
+        with one_line(self.uri):
             if everywhere:
                 ids = [str(each.experiment_id) for each in self.client.search_experiments()]
             else:
@@ -166,12 +146,13 @@ class Store:
         """The run with exactly this id, unless it was deleted."""
         if not re.fullmatch(r"[a-zA-Z0-9][\w\-]{0,255}", run_id):
             return None
-        try:
-            run = self.client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise _trouble(self.uri, error) from error
+        with one_line(self.uri):
+            try:
+                run = self.client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None
+                raise
         return _record(run) if run.info.lifecycle_stage == "active" else None
 
     def run_with_tag(self, tag: str, value: str) -> RunRecord | None:
@@ -181,7 +162,7 @@ class Store:
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """Every (step, value) of one run's metric, in order; of a step logged twice, the later value."""
-        with _one_line(self.uri):
+        with one_line(self.uri):
             found = self.client.get_metric_history(run_id, metric)
         return sorted({each.step: each.value for each in sorted(found, key=lambda each: each.timestamp)}.items())
 
@@ -205,7 +186,7 @@ class Store:
             InputError: the store cannot be reached.
         """
         clean = {key(name): value for name, value in metrics.items()}
-        with _one_line(self.uri):
+        with one_line(self.uri):
             step = 1 + max((step for name in clean for step, _ in self.history(run_id, name)), default=-1)
             now = time.time_ns() // 1_000_000
             self.client.log_batch(
@@ -221,7 +202,7 @@ class Store:
         Raises:
             InputError: the store cannot be reached.
         """
-        with _one_line(self.uri):
+        with one_line(self.uri):
             self.client.log_artifact(run_id, str(path), folder)
 
     def download(self, run_id: str, path: str, into: Path) -> Path:
@@ -231,7 +212,7 @@ class Store:
             InputError: the run has no such artifact, or the store cannot be reached.
         """
         into.mkdir(parents=True, exist_ok=True)
-        with _one_line(self.uri):
+        with one_line(self.uri):
             return Path(self.client.download_artifacts(run_id, path, str(into)))
 
     def repair_abandoned(self) -> list[RunRecord]:
@@ -265,90 +246,6 @@ def _ending(run: RunRecord, folder: Path) -> tuple[str, int]:
     status = last_status(folder)
     end = (folder / JOURNAL).stat().st_mtime
     return status if status in ("FINISHED", "FAILED") else "KILLED", int(end * 1000)
-
-
-def _open_sqlite(uri: str, *, existing: bool) -> MlflowClient:
-    path = sqlite_path(uri)
-    assert path is not None
-    if existing and not path.is_file():
-        raise _gone(uri)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes that create the tables at the same time can leave the database broken for good.
-    with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
-        # MLflow tries for 100 s to open what cannot be opened; sqlite itself says so at once.
-        with closing(sqlite3.connect(path, timeout=20)) as database:
-            if existing and not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
-                raise _gone(uri)  # an empty file in its place, as other programs leave one
-            with suppress(sqlite3.OperationalError):  # a network folder may not have it, and works without
-                database.execute("PRAGMA journal_mode=wal")
-            database.execute("BEGIN IMMEDIATE")  # writable?
-            database.rollback()
-        _quieten()
-        _opened.add(str(path))
-        return MlflowClient(tracking_uri=uri)
-
-
-_opened: set[str] = set()
-
-
-@event.listens_for(Engine, "do_connect")
-def _never_anew(dialect: Dialect, record: object, arguments: list[Any], parameters: object) -> None:
-    """Keeps MLflow's later connections from making an empty database where one was moved away."""
-    if dialect.name == "sqlite" and arguments and arguments[0] in _opened and not Path(arguments[0]).is_file():
-        raise sqlite3.OperationalError("unable to open database file: it is not there")
-
-
-def _gone(uri: str) -> StoreUnreachableError:
-    return StoreUnreachableError(f"{shown(uri)}: the database is not there (any more): restore it, or set tracking.uri")
-
-
-def _check_server(uri: str) -> None:
-    """Raises when nothing answers, within seconds; what it answers is for MLflow's client to judge."""
-    requests.get(uri, timeout=(3, 5), stream=True).close()
-
-
-def _quieten() -> None:
-    """What MLflow tells its own developers stays off the console; what fails is raised to us anyway."""
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-
-
-@contextmanager
-def _one_line(uri: str) -> Iterator[None]:
-    """Turns what goes wrong with a store into one line for the person who named it."""
-    try:
-        yield
-    except requests.RequestException as error:
-        raise StoreUnreachableError(
-            f"{shown(uri)}: no server answers there ({type(error).__name__}): start it, or set tracking.uri"
-        ) from error
-    except (
-        MlflowException,
-        SQLAlchemyError,
-        sqlite3.Error,
-        OSError,
-        ImportError,
-    ) as error:
-        raise _trouble(uri, error) from error
-
-
-def _trouble(uri: str, error: Exception) -> InputError:
-    """What is wrong, and by its class whether it may work later."""
-    away = isinstance(error, (sqlite3.OperationalError, Timeout)) or (
-        isinstance(error, MlflowException) and error.error_code == "TEMPORARILY_UNAVAILABLE"
-    )
-    return (StoreUnreachableError if away else InputError)(_reason(uri, error))
-
-
-def _reason(uri: str, error: Exception) -> str:
-    name = shown(uri)
-    if isinstance(error, Timeout):
-        held = f"another process has held {error.lock_file} for over {_LOCK_SECONDS} s"
-        return f"{name}: {held}: stop it, or try later"
-    if isinstance(error, ImportError):
-        return f"{name}: its driver is not installed ({error}): pip install it, or set tracking.uri"
-    return f"{name}: cannot be used for tracking ({first_line(error)[:300]}): set tracking.uri, or use tracking=off"
 
 
 def _record(run: Run) -> RunRecord:

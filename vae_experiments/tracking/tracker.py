@@ -24,8 +24,9 @@ from vae_experiments.tracking.delivery import Delivery
 from vae_experiments.tracking.environment import capture
 from vae_experiments.tracking.journal import Ending, Entry, Journal, Kind, last_status, read_start, writing
 from vae_experiments.tracking.models import halves, save_model, weights_digest
+from vae_experiments.tracking.opening import StoreUnreachableError
 from vae_experiments.tracking.registration import now, process_tags, register
-from vae_experiments.tracking.store import Store, StoreUnreachableError
+from vae_experiments.tracking.store import Store
 
 _log = logging.getLogger(__name__)
 
