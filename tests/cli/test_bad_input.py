@@ -22,6 +22,9 @@ ABSENT = "mps" if torch.cuda.is_available() else "cuda"  # no machine has both
         (["architecture.latent_dim=two"], "architecture.latent_dim='two'"),
         (["architecture.latent_dim=0"], "greater than or equal to 1"),
         (["architecture.filters=[8]"], "one stride for each"),
+        (["trainer.monitor=val/iw_bound"], "only objective=iwae measures it"),
+        (["posterior=von_mises_fisher"], "on the unit sphere"),
+        (["objective=free_bits", "prior=mixture"], "standard_normal"),
         (["objective.kl_weight=-1"], "objective.kl_weight"),
         (["trainer.max_epochs=0"], "trainer.max_epochs=0"),
         ([f"trainer.device={ABSENT}"], f"trainer.device={ABSENT}: "),
@@ -90,6 +93,8 @@ def test_and_by_the_verbs_that_look_a_run_up_in_it(vae: Vae, verb: str, uri: str
         (["encode", "out=latents.txt"], ".parquet"),
         (["encode", "part=validation"], "part="),
         (["resume", "nowhere"], "nowhere"),
+        (["evaluate", "nothing-of-that-name"], "nothing-of-that-name"),
+        (["evaluate", "evaluation.what=[everything]"], "evaluation.what"),
         (["doctor", "trainer.device=tpu"], "trainer.device='tpu'"),
     ],
 )

@@ -88,10 +88,12 @@ def test_a_table_is_trained_evaluated_and_set_beside_what_was_printed(own: str) 
     older = sweep / "2" / "evaluation/test.json"
     older.write_text(older.read_text().replace('"test/kl": ', '"test/kl": 9'))
     os.utime(older, (0, 0))
+    other = sweep / "3" / "evaluation/test.json"
+    other.write_text(other.read_text().replace('"label_draws": 20', '"label_draws": 1'))
     again = reproduce(own)
     assert again.status == 0, again.err
     assert "is finished" in again.err
-    assert again.err.count("evaluating") == 2
+    assert again.err.count("evaluating") == 3
     assert (sweep / "published.md").read_text() == page
 
 
@@ -106,7 +108,10 @@ def test_quick_says_that_it_is_and_stays_out_of_the_docs(own: str) -> None:
 
     other = run_process("reproduce", "seed", "folder=multirun/tiny-quick", "tracking=off")
     assert other.status == 2
-    assert "is not a sweep over ['seed']" in other.err
+    assert "holds another sweep" in other.err
+    whole = reproduce(own, "folder=multirun/tiny-quick", "table.sweep.seed=[0]")  # not as a quick one
+    assert whole.status == 2
+    assert "holds another sweep" in whole.err
 
 
 def test_a_table_across_epochs_reads_their_histories(vae: Vae, tmp_path: Path) -> None:
@@ -124,7 +129,8 @@ def test_a_table_across_epochs_reads_their_histories(vae: Vae, tmp_path: Path) -
     history = json.loads(Path("multirun/epochs/0/progress.json").read_text())["history"]
     page = Path("multirun/epochs/published.md").read_text()
     assert f"| bound: ours | {history[0]['val/elbo']:.2f} | {history[1]['val/elbo']:.2f} | - |" in page
-    assert "2 of 2 values are within tolerance" in page
+    assert "2 of 2 values are within tolerance of the published ones; 1 more are not measured yet." in page
+    assert "Other settings than the protocol's: `dataset/split=fractions" in page
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,13 @@ def test_early_stopping_and_its_resume(vae: Vae) -> None:
     assert len(results(Path("out"))) == epochs
 
 
+def test_best_can_be_by_the_importance_weighted_bound(vae: Vae) -> None:
+    keys = ["objective=iwae", "trainer.monitor=val/iw_bound", "trainer.max_epochs=3", "hydra.run.dir=out"]
+    assert vae("train", *BARE, *keys).status == 0
+    bounds = [row["val/iw_bound"] for row in results(Path("out"))]
+    assert load_checkpoint(Path("out/checkpoints/best.ckpt"))["state"]["epoch"] == 1 + bounds.index(max(bounds)) > 1
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_update(vae: Vae) -> None:
     ended = vae("train", *BARE, "optimizer=sgd", "optimizer.lr=1e12", "scheduler=constant", "hydra.run.dir=out")
     assert ended.status == 1

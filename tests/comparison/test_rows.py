@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from vae_experiments.comparison.rows import Compared, ranked, repeats
+from vae_experiments.comparison.rows import Compared, higher_is_better, ranked, repeats
 
 HISTORY = [
     {"val/elbo": -120.0, "val/kl": 5.0, "val/loss": 1.0, "time/epoch_seconds": 2.0},
@@ -44,3 +44,16 @@ def test_runs_that_differ_by_their_seed_alone_are_repeats() -> None:
     rows = [run("a", 1, d=2, seed=0), run("b", 2, d=4, seed=0), run("c", 3, d=2, seed=1), run("d", 4, d=2.5, seed=0)]
     groups = repeats(rows, ["d", "seed"])
     assert [[row.name for row in group] for group in groups] == [["a", "c"], ["b"], ["d"]]
+
+
+def test_what_is_better_high_ranks_high() -> None:
+    better_high = ["val/elbo", "val/iw_bound", "best/val_elbo", "test/ssim", "test/knn_accuracy_100", "test/coverage"]
+    better_low = [
+        "val/loss",
+        "val/kl",
+        "test/nll_iw500",
+        "test/bits_per_dim",
+        "test/frechet",
+        "test/knn_accuracy_100_std",
+    ]
+    assert [higher_is_better(metric) for metric in better_high + better_low] == [True] * 6 + [False] * 6

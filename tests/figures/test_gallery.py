@@ -5,12 +5,18 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from PIL import Image
 
 from vae_experiments.figures import gallery
 from vae_experiments.figures.config import FiguresConfig
 from vae_experiments.figures.gallery import PICTURES, draw_gallery
 from vae_experiments.figures.subject import Subject
+from vae_experiments.models.architectures import MLP
+from vae_experiments.models.build import build_vae
+from vae_experiments.models.likelihoods import Bernoulli
+from vae_experiments.models.posteriors import DiagonalGaussian, FullGaussian
+from vae_experiments.models.priors import StandardNormal
 
 SMALL = FiguresConfig(manifold_size=4, max_traversals=3)
 ALWAYS = {
@@ -58,6 +64,17 @@ def test_a_class_with_a_single_image_has_a_row(make_vae, make_data):
     data.dataset.labels[data.parts.val[3]] = 2
     figure = PICTURES["class_images"](Subject(make_vae(), data, SMALL))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "c"]
+
+
+def test_pictures_of_a_class_that_repeat_are_said_to(make_data):
+    data = make_data(names=["a", "b"])
+    data.dataset.labels[data.parts.val] = np.repeat([0, 1], [11, 9])
+    architecture = MLP(latent_dim=2, hidden=[8])
+    for posterior, said in ((FullGaussian, True), (DiagonalGaussian, False)):
+        vae = build_vae(architecture, posterior, StandardNormal, Bernoulli(), (1, 6, 5))
+        figure = PICTURES["class_images"](Subject(vae, data, SMALL))
+        words = " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
+        assert ("A class of fewer than 10 images shows some twice." in words) == said
 
 
 def test_one_validation_image_is_enough_for_all_but_interpolations(make_vae, make_data, history, tmp_path):

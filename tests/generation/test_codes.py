@@ -4,7 +4,8 @@ import torch
 from sklearn.decomposition import PCA
 from torch import nn
 
-from vae_experiments.generation.codes import Codes, encode_blocks, encode_dataset, principal_components
+from vae_experiments.generation import codes as module
+from vae_experiments.generation.codes import Codes, encode_dataset, principal_components
 
 
 @pytest.fixture
@@ -12,23 +13,28 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (23, 1, 6, 5), dtype=np.uint8)
 
 
-def test_codes_are_those_of_the_model_whatever_the_batch_size(make_vae, images):
+def test_codes_are_those_of_the_model_whatever_the_block(make_vae, images, monkeypatch):
     vae = make_vae(3)
     with torch.no_grad():
         posterior = vae.encode(torch.from_numpy(images).float() / 255)
-    for batch_size in (1, 7, 100):
-        codes = encode_dataset(vae, images, batch_size)
+    for block in (1, 7, 100):
+        monkeypatch.setattr(module, "BLOCK", block)
+        codes = encode_dataset(vae, images)
         np.testing.assert_allclose(codes.mean, posterior.mean, atol=1e-5)
         np.testing.assert_allclose(codes.logvar, posterior.logvar, atol=1e-5)
         np.testing.assert_allclose(codes.kl, posterior.kl_to_standard_normal_per_dim(), atol=1e-5)
 
 
-def test_memory_mapped_images_are_read_block_by_block(make_vae, images, tmp_path):
+def test_memory_mapped_images_are_read_block_by_block(make_vae, images, tmp_path, monkeypatch):
     np.save(tmp_path / "images.npy", images)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     vae = make_vae(2)
-    assert [len(block.mean) for block in encode_blocks(vae, mapped, 10)] == [10, 10, 3]
-    np.testing.assert_allclose(encode_dataset(vae, mapped).mean, encode_dataset(vae, images).mean, atol=1e-6)
+    whole = encode_dataset(vae, images).mean
+    monkeypatch.setattr(module, "BLOCK", 10)
+    sizes = []
+    vae.encoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
+    np.testing.assert_allclose(encode_dataset(vae, mapped).mean, whole, atol=1e-6)
+    assert sizes == [10, 10, 3]
 
 
 def test_no_images_give_no_codes(make_vae, images):

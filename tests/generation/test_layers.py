@@ -1,8 +1,18 @@
+import pytest
 import torch
 from torch import Tensor, nn
 
 from vae_experiments.generation.layers import read_network
-from vae_experiments.models.architectures import Conv
+from vae_experiments.models.architectures import MLP, Conv
+from vae_experiments.models.build import build_vae
+from vae_experiments.models.likelihoods import Bernoulli
+from vae_experiments.models.posteriors import (
+    DiagonalGaussian,
+    FullGaussian,
+    InverseAutoregressive,
+    VonMisesFisher,
+)
+from vae_experiments.models.priors import RealNVP, StandardNormal, UniformSphere
 
 
 def test_the_seeds_network_is_read_with_its_shapes_and_parameters(make_vae):
@@ -59,3 +69,30 @@ def test_a_module_with_parameters_of_its_own_is_one_layer(make_vae):
     network = read_network(vae)
     assert [layer.kind for layer in network.encoder] == ["Skip", "Linear", "Linear"]
     assert network.encoder[0].params == 30 * 16 + 16 + 16 * 16 + 16 + 1
+
+
+@pytest.mark.parametrize(
+    ("posterior", "prior", "heads"),
+    [
+        (DiagonalGaussian, StandardNormal, 2),
+        (FullGaussian, RealNVP, 3),
+        (InverseAutoregressive, StandardNormal, 2 + 4),
+        (VonMisesFisher, UniformSphere, 2),
+    ],
+)
+def test_the_layers_shown_hold_all_parameters(posterior, prior, heads):
+    vae = build_vae(MLP(latent_dim=3, hidden=[16]), posterior, prior, Bernoulli(), (1, 6, 5))
+    network = read_network(vae)
+    shown = sum(layer.params for layer in network.encoder + network.decoder)
+    assert shown + network.prior_params == network.params == sum(p.numel() for p in vae.parameters())
+    assert len(network.heads) == heads
+    features = {tuple(network.encoder[head].inputs) for head in network.heads}
+    assert len(features) == 1  # all of them read the encoder's last layer
+
+
+def test_a_step_of_a_flow_is_one_layer():
+    vae = build_vae(MLP(latent_dim=3, hidden=[16]), InverseAutoregressive, StandardNormal, Bernoulli(), (1, 6, 5))
+    steps = [layer for layer in read_network(vae).encoder if layer.kind == "AutoregressiveNet"]
+    assert [step.name for step in steps] == [f"posterior.layers.{i}" for i in range(4)]
+    # Context, first, second and last layer of 128 hidden units.
+    assert {step.params for step in steps} == {(16 + 1) * 128 + 3 * 128 + (128 + 1) * 128 + (128 + 1) * 6}

@@ -7,13 +7,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from vae_experiments.generation.codes import encode_dataset
+from vae_experiments.generation.codes import BLOCK, encode_dataset
 from vae_experiments.generation.images import class_images, interpolations, prior_samples, traversals
 from vae_experiments.generation.manifold import manifold
 from vae_experiments.models.architectures import MLP
 from vae_experiments.models.build import build_vae
 from vae_experiments.models.likelihoods import Bernoulli
-from vae_experiments.models.posteriors import FullGaussian, InverseAutoregressive, Posterior, VonMisesFisher
+from vae_experiments.models.posteriors import VMF, FullGaussian, InverseAutoregressive, Posterior, VonMisesFisher
 from vae_experiments.models.priors import Prior, StandardNormal, UniformSphere
 from vae_experiments.models.vae import VAE
 
@@ -74,6 +74,33 @@ def test_interpolations_on_a_sphere_keep_their_ends_and_stay_in_one_plane(
     z = decoded[0]
     torch.testing.assert_close(z[[0, -1]], codes)
     assert torch.linalg.matrix_rank(z, tol=1e-5) == 2
+
+
+def test_an_interpolation_between_opposite_codes_does_not_jump(
+    images: NDArray[np.uint8], decoded: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae = model(VonMisesFisher, UniformSphere, 3)
+    start = torch.tensor([[0.6, 0.0, 0.8]])
+    end = torch.nn.functional.normalize(torch.tensor([[-0.6, 1e-3, -0.8]]))
+    codes = iter([start, end])
+    monkeypatch.setattr(VAE, "encode", lambda vae, x: VMF(next(codes), torch.ones(1)))
+    interpolations(vae, images[:1], images[1:2], steps=11)
+    torch.testing.assert_close(
+        decoded[0].diff(dim=0).norm(dim=-1), torch.full((10,), 2 * np.sin(np.pi / 20)), rtol=1e-3, atol=0
+    )
+
+
+@pytest.mark.parametrize(("posterior", "prior"), KINDS)
+def test_an_images_draw_is_the_same_whatever_comes_after_it(posterior: type[Posterior], prior: type[Prior]) -> None:
+    vae = model(posterior, prior, 3)
+    many = np.random.default_rng(1).integers(0, 256, (BLOCK + 20, 1, 6, 5), dtype=np.uint8)
+    whole = encode_dataset(vae, many).drawn
+    assert whole is not None
+    for n in (1, 10, BLOCK, BLOCK + 3):
+        some = encode_dataset(vae, many[:n]).drawn
+        assert some is not None
+        np.testing.assert_allclose(some, whole[:n], atol=1e-5)
+    assert len(np.unique(whole, axis=0)) == len(whole)
 
 
 @pytest.mark.parametrize(("posterior", "prior"), KINDS)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from vae_experiments.models.posteriors import DiagonalGaussian, DiagonalNormal, smooth_bound
+from vae_experiments.models.bounds import smooth_bound
+from vae_experiments.models.posteriors import DiagonalGaussian, DiagonalNormal
 from vae_experiments.models.priors.standard_normal import UnitNormal
 
 

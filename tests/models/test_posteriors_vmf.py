@@ -14,6 +14,7 @@ from vae_experiments.models.architectures import MLP
 from vae_experiments.models.build import build_vae
 from vae_experiments.models.likelihoods import Bernoulli
 from vae_experiments.models.posteriors import VMF, DiagonalGaussian, VonMisesFisher
+from vae_experiments.models.posteriors.von_mises_fisher import TRIES
 from vae_experiments.models.priors import StandardNormal, UniformSphere
 from vae_experiments.models.sphere import log_area, log_normalizer
 
@@ -235,6 +236,40 @@ def test_any_head_gives_a_finite_bound_and_gradient() -> None:
             assert all(p.grad is not None and p.grad.isfinite().all() for p in posterior.parameters())
 
 
+@pytest.mark.parametrize("dims", [2, 3, 10])
+@pytest.mark.parametrize("kappa", [2e-4, 1.0, 38.0, 8000.0])
+@pytest.mark.parametrize("turn", [0.5, 0.0])
+def test_a_draw_at_the_mode_itself_or_right_across_is_a_draw(dims: int, kappa: float, turn: float) -> None:
+    """Numbers that float32 makes the first coordinate -1 or 1 of: an angle of 0 or pi, whose sine is no divisor."""
+    loc = torch.nn.functional.one_hot(torch.tensor([dims - 1]), dims).float().requires_grad_()
+    k = torch.full((1,), kappa, requires_grad=True)
+    direction = torch.linspace(-1, 2, dims - 1)
+    for u in (0.0, 1e-36):
+        uniform = torch.tensor([u, turn, 0.1])[:, None].expand(3, TRIES)
+        z, log_q = VMF(loc, k).draw(torch.cat([direction, uniform.flatten()])[None])
+        along = (z * loc).sum().item()
+        assert along == pytest.approx(1 if turn == 0.5 else -1, abs=1e-6)
+        assert log_q.item() == pytest.approx(VMF(loc, k).log_prob(loc * (1 if along > 0 else -1)).item(), abs=2e-5)
+        by_k, by_loc = torch.autograd.grad(z.sum() + log_q.sum(), (k, loc))
+        # An angle at either end stays there; what is left is d log q / d kappa = +-1 - A(kappa).
+        assert by_k.item() == pytest.approx(along - mean_length(kappa, dims), abs=1e-4)
+        assert by_loc.isfinite().all()
+
+
+@pytest.mark.parametrize("dims", [2, 3, 10])
+def test_any_noise_gives_a_finite_draw_and_gradient(dims: int) -> None:
+    ends = [0.0, 1e-30, 1e-9, 1e-5, 0.25, 0.5, 1 - 1e-5, 1 - 2**-24]
+    uniform = torch.cartesian_prod(*[torch.tensor(ends)] * 3)[:, :, None].expand(-1, -1, TRIES).flatten(1)
+    drawn = torch.cat([torch.ones(len(uniform), dims - 1), uniform], 1)
+    for kappa in (2e-4, 0.05, 1.0, 38.0, 8000.0):
+        loc = modes(1, dims).expand(len(drawn), -1).clone().requires_grad_()
+        k = torch.full((len(drawn),), kappa, requires_grad=True)
+        z, log_q = VMF(loc, k).draw(drawn)
+        torch.testing.assert_close(z.norm(dim=-1), torch.ones(len(z)))
+        assert log_q.isfinite().all()
+        assert all(grad.isfinite().all() for grad in torch.autograd.grad(z.sum() + log_q.sum(), (k, loc)))
+
+
 def test_every_image_begins_with_the_initial_concentration() -> None:
     features = torch.rand(5, 4, generator=torch.Generator().manual_seed(7))
     q = VonMisesFisher(4, 3, limit=9.0, initial=4.0)(features)
@@ -256,7 +291,10 @@ def test_a_flat_prior_and_a_sphere_do_not_go_together() -> None:
     for posterior, prior in ((VonMisesFisher, StandardNormal), (DiagonalGaussian, UniformSphere)):
         with pytest.raises(InputError, match="prior=uniform_sphere goes with posterior=von_mises_fisher") as caught:
             build_vae(MLP(latent_dim=3, hidden=[4]), posterior, prior, Bernoulli(), (1, 4, 4))
-        assert "\n" not in str(caught.value)
+        message = str(caught.value)
+        assert f"the prior {prior.__name__}: " in message
+        assert f"the posterior {posterior.__name__} " in message
+        assert "\n" not in message
 
 
 def test_a_single_dimension_is_refused() -> None:

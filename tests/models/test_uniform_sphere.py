@@ -47,6 +47,29 @@ def test_the_nearest_latent_has_length_one_even_to_the_origin() -> None:
     torch.testing.assert_close(prior.nearest(prior.centre()), prior.centre())
 
 
+@pytest.mark.parametrize("dims", [2, 3, 20])
+@pytest.mark.parametrize("apart", [0.0, 1e-5, 1.0, math.pi - 1e-3, math.pi - 1e-6, math.pi])
+def test_the_way_between_two_latents_is_an_arc_in_equal_steps(dims: int, apart: float) -> None:
+    basis = torch.linalg.qr(torch.randn(dims, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64))[0].T
+    a, b = basis[0].float(), (math.cos(apart) * basis[0] + math.sin(apart) * basis[1]).float()
+    share = torch.linspace(0, 1, 9)[:, None]
+    way = UniformSphere(dims, (1, 1, 1)).between(a, b, share)
+    torch.testing.assert_close(way.norm(dim=-1), torch.ones(9))
+    torch.testing.assert_close(way[[0, -1]], torch.stack([a, b]), atol=2e-7, rtol=0)
+    torch.testing.assert_close(way.diff(dim=0).norm(dim=-1), torch.full((8,), 2 * math.sin(apart / 16)))
+    if 0 < apart < math.pi - 1e-4:  # nearer to the opposite end float32 does not say on which side the way is shorter
+        exact = torch.cos(share * apart) * basis[0] + torch.sin(share * apart) * basis[1]
+        torch.testing.assert_close(way.double(), exact, atol=3e-4 if apart > 3 else 1e-6, rtol=0)
+
+
+def test_opposite_latents_on_an_axis_have_a_way_too() -> None:
+    for dims in (2, 3):
+        a = torch.eye(dims)
+        way = UniformSphere(dims, (1, 1, 1)).between(a, -a, torch.tensor([0.5]))
+        torch.testing.assert_close(way.norm(dim=-1), torch.ones(dims))
+        torch.testing.assert_close((way * a).sum(-1), torch.zeros(dims), atol=1e-6, rtol=0)
+
+
 def test_a_single_dimension_is_refused() -> None:
     with pytest.raises(InputError, match="needs two dimensions"):
         UniformSphere(1, (1, 1, 1))

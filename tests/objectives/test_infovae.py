@@ -106,6 +106,7 @@ def test_a_learned_prior_is_taken_as_it_is_now_and_learns_from_the_kl_alone() ->
     with pytest.raises(InputError, match=r"^objective=infovae: .*kl_weight=0 .*GaussianMixture"):
         InfoVAE(kl_weight=0.0).check(vae)
     objective.check(vae)
+    InfoVAE(kl_weight=0.0).check(small_vae())
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

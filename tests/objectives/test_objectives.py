@@ -7,13 +7,28 @@ import pytest
 import torch
 
 from vae_experiments.errors import InputError
-from vae_experiments.models.architectures import Conv
+from vae_experiments.models.architectures import MLP, Architecture, Conv, ResNet
 from vae_experiments.models.build import build_vae
 from vae_experiments.models.likelihoods import Bernoulli
-from vae_experiments.models.posteriors import DiagonalGaussian
-from vae_experiments.models.priors import StandardNormal
+from vae_experiments.models.posteriors import (
+    DiagonalGaussian,
+    FullGaussian,
+    InverseAutoregressive,
+    Posterior,
+    VonMisesFisher,
+)
+from vae_experiments.models.priors import GaussianMixture, Prior, RealNVP, StandardNormal, UniformSphere, VampPrior
 from vae_experiments.models.vae import VAE
-from vae_experiments.objectives import ELBO, LinearWarmup, Progress, SeedObjective, weight_in_nats
+from vae_experiments.objectives import (
+    ELBO,
+    IWAE,
+    Capacity,
+    LinearWarmup,
+    Objective,
+    Progress,
+    SeedObjective,
+    weight_in_nats,
+)
 
 BEGIN = Progress(step=0, steps_per_epoch=10, max_epochs=2, images=60)
 
@@ -96,3 +111,29 @@ def test_weights_follow_their_schedule(batch: tuple[torch.Tensor, torch.Tensor])
     for step, weight in ((0, 0.0), (5, 1.0), (10, 2.0), (99, 2.0)):
         terms = objective(vae, *batch, replace(BEGIN, step=step))
         torch.testing.assert_close(terms.loss, terms.reconstruction + weight * terms.kl)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "posterior", "prior"),
+    [
+        (Conv(latent_dim=3), DiagonalGaussian, StandardNormal),
+        (ResNet(latent_dim=3), FullGaussian, GaussianMixture),
+        (MLP(latent_dim=3), InverseAutoregressive, RealNVP),
+        (MLP(latent_dim=3), InverseAutoregressive, VampPrior),
+        (MLP(latent_dim=3), VonMisesFisher, UniformSphere),
+    ],
+)
+@pytest.mark.parametrize("objective", [ELBO(), Capacity(), IWAE(), IWAE(estimator="dreg")])
+def test_a_share_without_images_takes_part_in_the_update(
+    objective: Objective, architecture: Architecture, posterior: type[Posterior], prior: type[Prior]
+) -> None:
+    """Of a last batch smaller than the number of processes: DistributedDataParallel waits for every gradient."""
+    torch.manual_seed(0)
+    vae = build_vae(architecture, posterior, prior, Bernoulli(), (1, 8, 8))
+    x, noise = torch.rand(2, 1, 8, 8), objective.noise(vae, 2, torch.Generator().manual_seed(1))
+    alone, whole = objective(vae, x[:0], noise[:0], BEGIN), objective(vae, x, noise, BEGIN)
+    for name, term in alone.named().items():
+        assert term.shape == (0,)
+        assert whole.named()[name].shape == (2,)
+    alone.loss.sum().backward()
+    assert all(p.grad is not None and (p.grad == 0).all() for p in vae.parameters())

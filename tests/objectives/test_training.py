@@ -1,5 +1,6 @@
 """Every objective and schedule through the real configs and the real loop: batches of one image, and resuming."""
 
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from vae_experiments.config.hydra_app import to_plain
 from vae_experiments.config.paths import conf_dir
 from vae_experiments.config.resolvers import register_resolvers
 from vae_experiments.errors import InputError, Interrupted
+from vae_experiments.objectives import Progress
 from vae_experiments.runs.assemble import assemble
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder
@@ -126,6 +128,24 @@ def test_the_weight_of_every_step_is_the_schedules(composed: Compose) -> None:
     assert logged == pytest.approx([2 / 3, 1 / 3, 1])
 
 
+EXAMPLE = re.compile(r"\+?schedule@objective\.\w+=\w+(?: objective\.\S+)?")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(conf_dir().glob("objective/*.yaml")) + sorted(conf_dir().glob("schedule/*.yaml"))
+)
+def test_a_schedule_ends_where_the_example_beside_it_says(composed: Compose, path: Path) -> None:
+    objective = [f"objective={path.stem}"] if path.parent.name == "objective" else []
+    examples = EXAMPLE.findall(path.read_text().replace("\n#", ""))
+    assert examples or path.stem in ("iwae", "seed")
+    for example in examples:
+        schedule, *end = example.split()
+        weight = schedule.partition("@objective.")[2].partition("=")[0]
+        objective_now = RunConfig.of(composed(*objective, schedule, *end)).objective
+        last = objective_now.scheduled(Progress(step=10**6, steps_per_epoch=1, max_epochs=10, images=1))[weight]
+        assert last == (float(end[0].partition("=")[2]) if end else 25.0)  # capacity's own
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -136,7 +156,11 @@ def test_the_weight_of_every_step_is_the_schedules(composed: Compose) -> None:
             ["+schedule@objective.kl_weight=cyclical", "objective.kl_weight.ramp=1.5"],
             r"^objective\.kl_weight\.ramp=1.5",
         ),
-        (["objective=free_bits", "prior=mixture"], r"^objective=free_bits: .*GaussianMixture"),
+        (["objective=free_bits", "prior=mixture"], r"^objective=free_bits: .*the prior GaussianMixture"),
+        (["objective=seed", "prior=vamp"], r"^objective=seed: .*VampPrior .*prior=standard_normal"),
+        (["objective.kl_weight=0", "prior=mixture"], r"^objective=elbo: with kl_weight=0 .*GaussianMixture"),
+        (["objective=infovae", "prior=realnvp"], r"^objective=infovae: with kl_weight=0 .*RealNVP"),
+        (["objective=capacity", "objective.gamma=0", "prior=realnvp"], r"^objective=capacity: with gamma=0 .*RealNVP"),
     ],
 )
 def test_settings_are_checked_and_named(composed: Compose, overrides: list[str], message: str) -> None:

@@ -71,9 +71,16 @@ class Compared:
         return None if metric.startswith(("train/", "val/")) else self.metrics.get(metric)
 
 
+# Losses, their parts and bits/dim are better low.
+_BETTER_HIGH = (
+    *("elbo", "iw_bound", "ssim", "knn_accuracy", "linear_probe_accuracy", "nmi", "ari", "silhouette"),
+    *("density", "coverage", "precision", "recall", "mutual_information", "active_units", "images_per_second"),
+)
+
+
 def higher_is_better(metric: str) -> bool:
-    """True of the bound itself; losses and their parts are better low."""
-    return metric.endswith("elbo")
+    """True of bounds, accuracies and the like, whatever part of the images they are of."""
+    return metric.rpartition("/")[2].removeprefix("val_").startswith(_BETTER_HIGH) and not metric.endswith("_std")
 
 
 def rank(value: float | None, metric: str) -> tuple[int, float]:

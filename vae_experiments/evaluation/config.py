@@ -1,7 +1,7 @@
 """The keys of an evaluation."""
 
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, MinLen
 
@@ -41,3 +41,8 @@ class EvaluationConfig:
     label_draws: Annotated[int, Ge(1)] = 20
     generated: Annotated[int, Ge(2)] = 10_000
     seed: Seed = 0
+
+
+def plain(config: EvaluationConfig) -> dict[str, Any]:
+    """The keys that figures depend on, as they are kept beside them."""
+    return {key: value for key, value in asdict(config).items() if key != "after_training"}

@@ -17,7 +17,7 @@ from vae_experiments.data.prepare import ImageData
 from vae_experiments.errors import InputError, RunFailed
 from vae_experiments.evaluation.aggregate import FEW, aggregate
 from vae_experiments.evaluation.bound import bound
-from vae_experiments.evaluation.config import EvaluationConfig, What
+from vae_experiments.evaluation.config import EvaluationConfig, What, plain
 from vae_experiments.evaluation.diagnosis import ACTIVE
 from vae_experiments.evaluation.examined import Examined
 from vae_experiments.evaluation.images import squared_errors, ssim
@@ -39,16 +39,21 @@ class Evaluation:
     """What was measured.
 
     Attributes:
-        part: whose images.
+        config: what was asked for.
         metrics: by name, `test/elbo` and so on.
         tags: what the metrics must be read with.
         per_dimension: latent dimension by latent dimension.
     """
 
-    part: str
+    config: EvaluationConfig
     metrics: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     per_dimension: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def part(self) -> str:
+        """Whose images."""
+        return self.config.part
 
     def add(self, figures: Mapping[str, float | None]) -> None:
         """Takes figures by their short names; None is one that the data cannot give."""
@@ -57,7 +62,12 @@ class Evaluation:
     def write(self, folder: Path) -> Path:
         """Writes `<part>.json` into the folder, which is made if need be; its path."""
         path = folder / f"{self.part}.json"
-        content = {"metrics": self.metrics, "tags": self.tags, "per_dimension": self.per_dimension}
+        content = {
+            "metrics": self.metrics,
+            "tags": self.tags,
+            "per_dimension": self.per_dimension,
+            "settings": plain(self.config),
+        }
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(path, [json.dumps(content, indent=2).encode() + b"\n"])
@@ -87,7 +97,7 @@ def evaluate(vae: VAE, data: ImageData, config: EvaluationConfig) -> Evaluation:
             f"evaluation.part={'val' if config.part == 'test' else 'test'}, or another dataset/split when you train"
         )
     task = _Task(vae, data, config, Examined.of(vae, data, np.sort(rows), config.seed))
-    found = Evaluation(config.part, tags=_protocol(vae, data, config))
+    found = Evaluation(config, tags=_protocol(vae, data, config))
     if "evaluation.bound" in found.tags:
         log.info("note: %s", found.tags["evaluation.bound"])
     for what in dict.fromkeys(config.what):

@@ -135,6 +135,8 @@ def classes(subject: Subject) -> Figure | None:
     if len(present) > MOST_CLASSES:
         chosen = [present[i] for i in np.linspace(0, len(present) - 1, MOST_CLASSES).astype(int)]
         note += f" {MOST_CLASSES} of {len(present)} classes."
+    if subject.codes.drawn is not None and min((subject.labels == label).sum() for label in chosen) < COLUMNS:
+        note += f" A class of fewer than {COLUMNS} images shows some twice."
     rng = np.random.default_rng(subject.config.seed)
     images = class_images(subject.vae, subject.codes, subject.labels, chosen, COLUMNS, rng)
     names = [subject.class_names[label] for label in chosen]

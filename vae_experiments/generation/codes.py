@@ -1,6 +1,5 @@
 """Codes of a dataset, and what they say about the latent dimensions."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,9 @@ from vae_experiments.models.posteriors import DiagonalNormal
 from vae_experiments.models.priors import StandardNormal
 from vae_experiments.models.vae import VAE
 from vae_experiments.training.randomness import stream
+
+# Images encoded at once; fixed, so that no draw depends on a batch size.
+BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -44,26 +46,23 @@ class Codes:
         return drawn
 
 
-def encode_dataset(vae: VAE, images: NDArray[np.uint8], batch_size: int = 256) -> Codes:
-    """q(z | x) of uint8 images [N, C, H, W], in memory or memory-mapped, `batch_size` at a time."""
-    return Codes(*_joined(list(encode_blocks(vae, images, batch_size)), vae.latent_dim))
-
-
-def encode_blocks(vae: VAE, images: NDArray[np.uint8], batch_size: int = 256) -> Iterator[Codes]:
-    """The same block by block, for a dataset whose codes are written out as they come."""
+def encode_dataset(vae: VAE, images: NDArray[np.uint8]) -> Codes:
+    """q(z | x) of uint8 images [N, C, H, W], in memory or memory-mapped, BLOCK at a time."""
     generator = stream(0, "codes")
-    for start in range(0, len(images), batch_size):
-        with evaluating(vae) as device:
-            posterior = vae.encode(to_unit(images[start : start + batch_size], device))
+    blocks = []
+    with evaluating(vae) as device:
+        for start in range(0, len(images), BLOCK):
+            posterior = vae.encode(to_unit(images[start : start + BLOCK], device))
             mean = _floats(posterior.mean)
             if isinstance(posterior, DiagonalNormal):
                 standard = isinstance(vae.prior, StandardNormal)
                 kl = _floats(posterior.kl_to_standard_normal_per_dim()) if standard else None
-                codes = Codes(mean, _floats(posterior.logvar), kl)
+                blocks.append(Codes(mean, _floats(posterior.logvar), kl))
             else:
-                noise = vae.posterior.noise(len(mean), generator).to(device)
-                codes = Codes(mean, None, None, _floats(posterior.rsample(noise)))
-        yield codes
+                # A whole block's also for the last: an image's draw is the same with others after it or without.
+                noise = vae.posterior.noise(BLOCK, generator)[: len(mean)].to(device)
+                blocks.append(Codes(mean, None, None, _floats(posterior.rsample(noise))))
+    return Codes(*_joined(blocks, vae.latent_dim))
 
 
 @dataclass(frozen=True)

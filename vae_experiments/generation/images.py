@@ -49,14 +49,14 @@ def traversals(vae: VAE, dims: Sequence[int], values: Floats, at: Floats | None 
 
 
 def interpolations(vae: VAE, start: NDArray[np.uint8], end: NDArray[np.uint8], steps: int = 10) -> Floats:
-    """Images along the straight line between the codes of pairs of images, [P, steps, C, H, W]; along a great circle
-    where the prior lives on a sphere.
+    """Images along the straight line between the codes of pairs of images, [P, steps, C, H, W]; along a great circle,
+    in equal steps too, where the prior lives on a sphere.
 
     `start` and `end` are uint8 [P, C, H, W]; the first and last of the steps are their reconstructions.
     """
     a, b = (torch.from_numpy(encode_dataset(vae, images).mean)[:, None] for images in (start, end))
     weight = torch.linspace(0, 1, steps)[:, None]
-    z = vae.prior.nearest(a * (1 - weight) + b * weight)
+    z = vae.prior.between(a, b, weight)
     return decode_images(vae, z.reshape(-1, vae.latent_dim)).reshape(len(start), steps, *vae.image_shape)
 
 
@@ -71,7 +71,8 @@ def class_images(
     """New images of classes, [len(classes), per_class, C, H, W], decoded around each class's codes.
 
     A latent of a class is a draw from q(z | x) of one of its images, chosen at random: a sample of the
-    class's aggregate posterior, so classes of any shape, or with a single image, keep to their own region.
+    class's aggregate posterior, so classes of any shape, or with a single image, keep to their own region. Codes
+    that come with one draw each (`Codes.drawn`) give a class of fewer than `per_class` images some pictures twice.
 
     Raises:
         ValueError: one of the classes has no image among the codes.

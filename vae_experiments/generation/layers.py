@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_experiments.generation.inference import evaluating
+from vae_experiments.models.flows.autoregressive import AutoregressiveNet, AutoregressiveStep
 from vae_experiments.models.vae import VAE
 
 Shape = tuple[int, ...]
@@ -66,6 +67,8 @@ class _Recorder:
 
     def hook(self, name: str, module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         tensors = [value for value in inputs if isinstance(value, Tensor)]
+        if isinstance(output, AutoregressiveStep):
+            output = output.context  # what the image decides of it
         if not isinstance(output, Tensor):
             return
         # An unknown tensor was made between layers, by code that hooks do not see: most likely from the last.
@@ -125,8 +128,12 @@ def _recording(recorder: _Recorder, parts: dict[str, nn.Module]) -> Iterator[Non
 
 
 def _units(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules shown as one node: those without children, and those with parameters of their own."""
-    if not any(True for _ in module.children()) or any(True for _ in module.parameters(recurse=False)):
+    """The modules shown as one node: those without children, and those with parameters of their own.
+
+    So is the one that masks its children's weights instead of calling them.
+    """
+    alone = not any(True for _ in module.children()) or any(True for _ in module.parameters(recurse=False))
+    if alone or isinstance(module, AutoregressiveNet):
         yield name, module
         return
     for child_name, child in module.named_children():

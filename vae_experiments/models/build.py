@@ -37,8 +37,8 @@ def build_vae(
     )
     if vae.posterior.space != vae.prior.space:
         raise InputError(
-            f"prior={type(vae.prior).__name__}: its latents are {_WHERE[vae.prior.space]}, those of "
-            f"posterior={type(vae.posterior).__name__} {_WHERE[vae.posterior.space]}; "
+            f"the prior {type(vae.prior).__name__}: its latents are {_WHERE[vae.prior.space]}, those of "
+            f"the posterior {type(vae.posterior).__name__} {_WHERE[vae.posterior.space]}; "
             "prior=uniform_sphere goes with posterior=von_mises_fisher, every other prior with every other posterior"
         )
     architecture.initialize(vae.encoder)

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from vae_experiments.errors import InputError
 from vae_experiments.models.vae import VAE
 from vae_experiments.objectives.schedules import Progress, Schedule, weight_at
 
@@ -48,6 +49,14 @@ class Objective(ABC):
 
     def check(self, vae: VAE) -> None:
         """Raises InputError when this objective cannot train that model."""
+
+    def require_learning(self, vae: VAE, setting: str) -> None:
+        """Raises InputError where a prior has something to learn and the weight of the KL term, that setting, is 0."""
+        if vae.prior.learned and getattr(self, setting) == 0:
+            raise InputError(
+                f"objective={type(self).__name__.lower()}: with {setting}=0 the prior {type(vae.prior).__name__} would "
+                f"never learn anything; set objective.{setting}=0.1, say, or prior=standard_normal"
+            )
 
     @abstractmethod
     def __call__(self, vae: VAE, x: Tensor, noise: Tensor, progress: Progress) -> Terms:

@@ -22,7 +22,10 @@ class BetaTCVAE(Objective):
 
     The three are log q(z | x) - log q(z), log q(z) - sum_d log q(z_d) and sum_d log q(z_d) - log p(z) at one
     draw of z; together they are log q(z | x) - log p(z), exactly. q(z) is estimated from the batch: the
-    images are coupled, and a value of the three compares with others of the same data and batch size alone.
+    images are coupled, and a value of the three compares with others of the same data and batch size alone. N is the
+    number of training images in validation too: `val/` figures are those of a data set as large as the training
+    part, to be held against `train/`; log of that N, not of the validation part's size, is what "weighted" is off by
+    and what bounds the mutual information of "stratified".
 
     Args:
         alpha: weight of the mutual information between an image's index and its latent; a number or a schedule.

@@ -22,6 +22,9 @@ class ELBO(Objective):
 
     kl_weight: Weight = 1.0
 
+    def check(self, vae: VAE) -> None:
+        self.require_learning(vae, "kl_weight")
+
     def __call__(self, vae: VAE, x: Tensor, noise: Tensor, progress: Progress) -> Terms:
         output = vae(x, noise)
         reconstruction = -vae.likelihood.log_prob(x, output.params)

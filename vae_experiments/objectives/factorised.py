@@ -10,8 +10,8 @@ def require_factorised(objective: str, vae: VAE) -> None:
     """Raises InputError, in that objective's name, unless q(z | x) and p(z) are products over latent dimensions."""
     if not isinstance(vae.posterior, DiagonalGaussian) or not isinstance(vae.prior, StandardNormal):
         raise InputError(
-            f"objective={objective}: takes the KL apart by latent dimension, which posterior="
-            f"{type(vae.posterior).__name__} and prior={type(vae.prior).__name__} do not allow; "
+            f"objective={objective}: takes the KL apart by latent dimension, which the posterior "
+            f"{type(vae.posterior).__name__} and the prior {type(vae.prior).__name__} do not allow; "
             "posterior=gaussian prior=standard_normal do"
         )
 

@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from vae_experiments.errors import InputError
 from vae_experiments.models.vae import VAE
 from vae_experiments.objectives.base import Objective, Terms
 from vae_experiments.objectives.schedules import Progress, Weight, weight_at
@@ -41,11 +40,7 @@ class InfoVAE(Objective):
     kernel: Kernel = "imq"
 
     def check(self, vae: VAE) -> None:
-        if vae.prior.learned and self.kl_weight == 0:
-            raise InputError(
-                f"objective=infovae: with kl_weight=0 prior={type(vae.prior).__name__} would never learn anything; "
-                "set objective.kl_weight=0.1, say, or prior=standard_normal"
-            )
+        self.require_learning(vae, "kl_weight")
 
     def noise(self, vae: VAE, n: int, generator: torch.Generator) -> Tensor:
         """The posterior's, and one column more: the batch's first number there seeds the draws from the prior."""

@@ -37,6 +37,11 @@ class SeedObjective(Objective):
                 "objective=seed: needs the posterior whose second head is a log standard deviation; "
                 "leave the posterior as objective=seed sets it (posterior.spread=log_sigma)"
             )
+        if vae.prior.learned:
+            raise InputError(
+                f"objective=seed: its KL term is that to N(0, I), from which the prior {type(vae.prior).__name__} "
+                "would never learn anything; set prior=standard_normal"
+            )
 
     def __call__(self, vae: VAE, x: Tensor, noise: Tensor, progress: Progress) -> Terms:
         output = vae(x, noise)

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from vae_experiments.comparison.folders import sweep_rows
 from vae_experiments.comparison.rows import FINISHED, Compared
+from vae_experiments.config.construct import construct
 from vae_experiments.errors import InputError
+from vae_experiments.evaluation.config import EvaluationConfig, plain
 from vae_experiments.reproduction.published import Line, PublishedTable
+from vae_experiments.runs.folder import RunFolder
 from vae_experiments.runs.plan import Plan
 from vae_experiments.training.checkpoints import BEST
 
@@ -42,24 +45,33 @@ class Results:
     unfinished: list[str]
 
 
-def refuse_another(table: PublishedTable, plan: Plan, sweep: Path) -> None:
-    """Raises InputError where the sweep in that folder is not over the values that the table needs."""
+def refuse_another(table: PublishedTable, plan: Plan, sweep: Path, *, quick: bool) -> None:
+    """Raises InputError where the sweep in that folder is not the one that the table, or its quick form, needs."""
     swept = {key: {json.dumps(job.varied.get(key)) for job in plan.jobs} for key in plan.keys}
     wanted = {key: set(map(json.dumps, values)) for key, values in table.sweep.items() if len(values) > 1}
-    if swept != wanted:  # a single value is set, not swept
+    same = f"experiment={table.experiment}" in plan.command and swept == wanted  # a single value is set, not swept
+    cut = bool(table.quick) and set(table.quick) <= set(plan.command)
+    if not same or cut != (quick and bool(table.quick)):
         raise InputError(
-            f"{sweep}: is not a sweep over {list(table.sweep)} as this table needs it; name another folder"
+            f"{sweep}: holds another sweep than this table needs (vae train -m {' '.join(plan.command)}); name another "
+            "folder with folder=..."
         )
 
 
-def results(table: PublishedTable, sweep: Path) -> Results:
-    """Reads a sweep's folder.
+# What is typed of these changes no figure.
+_HARMLESS = ("sweep.", "hydra", "tracking", "figures", "name=", "hooks.models", "hooks.gallery", "trainer.threads")
 
-    Raises:
-        InputError: it is the folder of another sweep.
-    """
-    plan, rows = sweep_rows(sweep)
-    refuse_another(table, plan, sweep)
+
+def departures(table: PublishedTable, plan: Plan) -> list[str]:
+    """What was typed for the sweep beyond the experiment, the swept values and the quick form."""
+    known = (f"experiment={table.experiment}", *table.quick)
+    about = (*(f"{key}=" for key in table.sweep), *_HARMLESS)
+    return [word for word in plan.command if word not in known and not word.lstrip("+~").startswith(about)]
+
+
+def results(table: PublishedTable, sweep: Path) -> Results:
+    """Reads a sweep's folder."""
+    rows = sweep_rows(sweep)[1]
     begun = [row for row in rows if row.best_epoch is not None]
     groups = [
         [row for row in begun if table.key is None or row.params.get(table.key, column) == column]
@@ -75,16 +87,26 @@ def results(table: PublishedTable, sweep: Path) -> Results:
     )
 
 
-def evaluation_of(folder: Path, part: str) -> dict[str, float]:
-    """The metrics that an evaluation left in a run's folder; none where there is none of its present best epoch."""
-    path, best = folder / "evaluation" / f"{part}.json", folder / "checkpoints" / BEST
+def evaluation_of(folder: Path) -> dict[str, float]:
+    """The `test/...` metrics that were measured on a run's present best epoch, and as its own config says.
+
+    Empty where there are none of that kind: none at all, of an earlier epoch, with other settings.
+    """
+    path, best = folder / "evaluation" / "test.json", folder / "checkpoints" / BEST
     try:
         if path.stat().st_mtime < best.stat().st_mtime:
             return {}
-        metrics: dict[str, float] = json.loads(path.read_text())["metrics"]
+        found = json.loads(path.read_text())
+        metrics: dict[str, float] = found["metrics"]
+        settings = found["settings"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return metrics
+    return metrics if settings == plain(evaluation_config(folder)) else {}
+
+
+def evaluation_config(folder: Path) -> EvaluationConfig:
+    """How a run is to be evaluated, by its own config."""
+    return construct(EvaluationConfig, RunFolder(folder).config()["evaluation"])
 
 
 def _measured(line: Line, table: PublishedTable, group: Sequence[Compared], column: int) -> Measured:
@@ -99,9 +121,10 @@ def _value(metric: str, row: Compared, epoch: int | None) -> float | None:
     """The run's at that epoch; without one, what it has been evaluated to, or else its value at the best epoch."""
     if epoch is not None:
         return row.history[epoch - 1].get(metric) if epoch <= len(row.history) else None
+    if not metric.startswith("test/"):
+        return row.value(metric)
     assert row.folder is not None  # rows of a sweep's folder
-    evaluated = evaluation_of(row.folder, metric.partition("/")[0])
-    return evaluated[metric] if metric in evaluated else row.value(metric)
+    return evaluation_of(row.folder).get(metric)
 
 
 def _epochs(group: Sequence[Compared]) -> str:

@@ -1,6 +1,6 @@
 """Ours beside what was published, as a page of Markdown and as a table on the terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vae_experiments.comparison.table import NONE, Cell, Column, Table
 from vae_experiments.reproduction.measured import Measured, Results
@@ -35,16 +35,19 @@ def verdict(table: PublishedTable, results: Results) -> list[str]:
     off, compared = [], 0
     for line, column, value in _compared(table, results):
         compared += 1
-        difference = _off(line, column, value)
-        if abs(difference) > line.allowed(column):
+        if _beyond(line, column, value):
             off.append(
-                f"{line.title} at {shown(table.columns[column])}: off by {difference:+.{line.digits}f}, "
+                f"{line.title} at {shown(table.columns[column])}: off by {_off(line, column, value):+.{line.digits}f}, "
                 f"{line.allowed(column):.{line.digits}f} allowed"
             )
-    return [f"{compared - len(off)} of {compared} values are within tolerance of the published ones.", *off]
+    missing = sum(printed is not None for line in table.lines for printed in line.published) - compared
+    first = f"{compared - len(off)} of {compared} values are within tolerance of the published ones"
+    return [f"{first}; {missing} more are not measured yet." if missing else f"{first}.", *off]
 
 
-def markdown(table: PublishedTable, results: Results, *, command: str, trained: str, quick: bool) -> str:
+def markdown(
+    table: PublishedTable, results: Results, *, command: str, trained: str, quick: bool, departures: Sequence[str]
+) -> str:
     """The whole page.
 
     Args:
@@ -53,6 +56,7 @@ def markdown(table: PublishedTable, results: Results, *, command: str, trained: 
         command: that makes the page.
         trained: overrides of the sweep behind it.
         quick: whether it was cut short.
+        departures: what was typed for the sweep against the protocol.
     """
     first, *off = verdict(table, results)
     parts = [f"# {table.title}", f"{table.source}. Made by `{command}`."]
@@ -61,6 +65,8 @@ def markdown(table: PublishedTable, results: Results, *, command: str, trained: 
             f"**Quick: cut short by `{' '.join(table.quick)}`, to see that it works. These are not the published "
             "protocol's figures.**"
         )
+    if departures:
+        parts.append(f"**Other settings than the protocol's: `{' '.join(departures)}`.**")
     if results.unfinished:
         parts.append(f"**Not finished: {', '.join(results.unfinished)}.** Their values are of the best epoch so far.")
     parts.append(beside(table, results).markdown().rstrip())
@@ -89,20 +95,24 @@ def _off(line: Line, column: int, value: Measured) -> float:
     return value.mean - printed
 
 
+def _beyond(line: Line, column: int, value: Measured) -> bool:
+    return not abs(_off(line, column, value)) <= line.allowed(column)  # NaN too
+
+
 def _ours(line: Line, value: Measured) -> str:
     return NONE if value.mean is None else _spread(value.mean, value.deviation, line.digits)
 
 
 def _published(line: Line, column: int) -> str:
     printed = line.published[column]
-    return NONE if printed is None else _spread(printed, line.spread[column] if line.spread else None, line.digits)
+    return NONE if printed is None else _spread(printed, line.deviation(column), line.digits)
 
 
 def _difference(line: Line, column: int, value: Measured) -> str:
     if value.mean is None or line.published[column] is None:
         return NONE
     off = _off(line, column, value)
-    return f"{off:+.{line.digits}f}" + (BEYOND if abs(off) > line.allowed(column) else "")
+    return f"{off:+.{line.digits}f}" + (BEYOND if _beyond(line, column, value) else "")
 
 
 def _spread(mean: float, deviation: float | None, digits: int) -> str:

@@ -16,7 +16,7 @@ class Line:
         title: of the quantity, with its unit.
         metric: of ours, such as `test/kl`.
         published: the printed values, column by column; None where a column has none.
-        spread: their printed standard deviations; [] where none were printed.
+        spread: their printed standard deviations, None where a column has none; [] where none were printed.
         tolerance: how far ours may be off, in the published unit; twice the printed deviation where that is more.
         scale: what ours is multiplied with to be in the published unit: -1 for a negative log-likelihood.
         digits: after the point.
@@ -26,13 +26,17 @@ class Line:
     metric: str
     published: Annotated[list[float | None], MinLen(1)]
     tolerance: Annotated[float, Gt(0)]
-    spread: list[float] = field(default_factory=list)
+    spread: list[float | None] = field(default_factory=list)
     scale: float = 1.0
     digits: int = 2
 
     def allowed(self, column: int) -> float:
         """How far ours may be off in that column."""
-        return max(self.tolerance, 2 * self.spread[column]) if self.spread else self.tolerance
+        return max(self.tolerance, 2 * (self.deviation(column) or 0.0))
+
+    def deviation(self, column: int) -> float | None:
+        """The printed standard deviation of that column."""
+        return self.spread[column] if self.spread else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,9 +45,11 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
     ).to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     vae.prior.initialize(_some_images(data, config.seed).to(hardware.device))
     config.objective.check(vae)
+    if config.trainer.monitor == "val/iw_bound" and "iw_bound" not in config.objective.others:
+        raise InputError("trainer.monitor=val/iw_bound: only objective=iwae measures it; use val/elbo")
     if world.size > 1 and config.objective.couples_images:
         raise InputError(
-            f"objective={type(config.objective).__name__}: its loss couples the images of a batch, which several "
+            f"the objective {type(config.objective).__name__}: its loss couples the images of a batch, which several "
             "processes would tear apart; train it in one"
         )
     optimizer = build_optimizer(config.optimizer, vae)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
-Metric = Literal["val/elbo", "val/loss", "val/reconstruction", "val/kl"]
+Metric = Literal["val/elbo", "val/loss", "val/reconstruction", "val/kl", "val/iw_bound"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +17,8 @@ class TrainerConfig:
         device: auto takes CUDA, then Apple's MPS, then the CPU.
         precision: of the forward pass; auto takes bfloat16 where the hardware multiplies in it.
         threads: CPU threads; None leaves PyTorch's choice. Part of what makes results repeat to the bit.
-        monitor: what "best" means; val/elbo does not move with a schedule. Higher is better for it
-            alone, lower for the others.
+        monitor: what "best" means; val/elbo does not move with a schedule, nor does val/iw_bound, which
+            objective=iwae has. Higher is better for these two, lower for the others.
         clip_grad_norm: largest norm of the whole gradient; None leaves it as it is.
         scheduler_interval: whether the learning-rate schedule advances by training step or by epoch.
         eval_batch_size: images per validation batch; changes memory and speed, never a figure.
@@ -35,4 +35,4 @@ class TrainerConfig:
 
     def better(self, value: float, than: float) -> bool:
         """Whether one value of the monitored metric beats another."""
-        return value > than if self.monitor == "val/elbo" else value < than
+        return value > than if self.monitor in ("val/elbo", "val/iw_bound") else value < than

@@ -38,7 +38,7 @@ class ResumeConfig:
 def main(arguments: Sequence[str]) -> None:
     """Runs the verb; see `vae resume --help`."""
     words = ref_first(arguments, ResumeConfig)
-    given = _given(words)
+    given = given_tracking(words)
     run_verb("resume", words, ResumeConfig, lambda config: resume(config, given))
 
 
@@ -112,7 +112,7 @@ def _find(ref: str | None, tracking: TrackingConfig) -> Path:
     raise InputError("no unfinished run under outputs/ or multirun/ of this folder; name one: vae resume REF")
 
 
-def _given(words: Sequence[str]) -> list[str]:
+def given_tracking(words: Sequence[str]) -> list[str]:
     """Keys of the tracking section that overrides set; all of them where one chooses the section whole."""
     names = [each.name for each in fields(TrackingConfig)]
     typed = [word.partition("=")[0].partition(".")[2] for word in words if overridden(word) == "tracking"]

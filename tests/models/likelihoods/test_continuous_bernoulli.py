@@ -45,6 +45,24 @@ def test_value_and_gradient_are_right_to_float32_at_any_logit(x: float) -> None:
     np.testing.assert_allclose(logits.grad.flatten(), [e[1] for e in expected], atol=5e-7)
 
 
+@pytest.mark.parametrize("size", [1.0, 30.0, 3e3, 1e5, 1e7])
+@pytest.mark.parametrize("x", [0.0, 1 / 255, 0.25, 254 / 255, 1.0])
+def test_nothing_cancels_at_large_logits(size: float, x: float) -> None:
+    """Against log(l exp(l x) / (exp(l) - 1)) in 60 digits: on the sure pixel's side log |l| is all there is."""
+    logits = pixels([-size, size]).requires_grad_()
+    grey = torch.full_like(logits, x)
+    log_prob = ContinuousBernoulli().log_prob(grey, logits)
+    log_prob.sum().backward()
+    assert logits.grad is not None
+    for i, logit in enumerate((-size, size)):
+        with mpmath.workdps(60):
+            at, value = mpmath.mpf(logit), mpmath.mpf(float(np.float32(x)))
+            expected = at * value - mpmath.log((mpmath.exp(at) - 1) / at)
+            slope = value - 1 / (1 - mpmath.exp(-at)) + 1 / at
+        assert log_prob[i].item() == pytest.approx(float(expected), rel=3e-7, abs=1e-6)
+        assert logits.grad[i].item() == pytest.approx(float(slope), rel=1e-6, abs=1e-7)
+
+
 def test_the_mean_is_right_to_float32_at_any_logit() -> None:
     mean = ContinuousBernoulli().mean(pixels(LOGITS)).flatten()
     np.testing.assert_allclose(mean, [exact(float(np.float32(logit)), 0.5)[2] for logit in LOGITS], atol=2e-7)

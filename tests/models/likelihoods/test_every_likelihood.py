@@ -106,6 +106,16 @@ def test_images_and_channels_are_independent(likelihood: Likelihood) -> None:
     torch.testing.assert_close(likelihood.log_prob(x[1:2], params[1:2]), log_prob[1:2])
 
 
+def test_no_images_have_no_terms(likelihood: Likelihood) -> None:
+    """A process's share of the last batch may be none of its images; the update goes on through it."""
+    params = params_of(likelihood, 0, channels=2).requires_grad_()
+    log_prob = likelihood.log_prob(grey(0, 2, 4, 5), params)
+    assert log_prob.shape == (0,)
+    log_prob.sum().backward()
+    assert params.grad is not None
+    assert likelihood.mean(params).shape == (0, 2, 4, 5)
+
+
 @pytest.mark.parametrize("size", [0.0, 1.0, 100.0, 1e4])
 def test_values_gradients_and_pictures_stay_finite(likelihood: Likelihood, size: float) -> None:
     params = params_of(likelihood, 5, size=size).requires_grad_()

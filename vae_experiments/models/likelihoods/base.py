@@ -45,5 +45,7 @@ class Likelihood(nn.Module):
 
     def split(self, params: Tensor) -> Tensor:
         """Params as [B, C, params_per_channel, H, W], in float32 whatever the autocast type."""
-        batch, _, height, width = params.shape
-        return params.float().reshape(batch, -1, self.params_per_channel, height, width)
+        batch, maps, height, width = params.shape
+        # Without a -1, which no images leave undecided.
+        shape = (batch, maps // self.params_per_channel, self.params_per_channel, height, width)
+        return params.float().reshape(shape)

@@ -21,8 +21,7 @@ class ContinuousBernoulli(ContinuousLikelihood):
     """
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        logits = params.float()
-        return (logits * (x - 0.5) - log_normalizer(logits)).flatten(1).sum(1)
+        return log_density(x, params.float()).flatten(1).sum(1)
 
     def mean(self, params: Tensor) -> Tensor:
         near, small, large = _near_and_far(params.float())
@@ -40,13 +39,17 @@ class ContinuousBernoulli(ContinuousLikelihood):
         return torch.where(logits > 0, 1 - towards_black, towards_black)
 
 
-def log_normalizer(logits: Tensor) -> Tensor:
-    """A(l) = log(sinh(l / 2) / (l / 2)), to the rounding of float32 with its gradient, at any l."""
+def log_density(x: Tensor, logits: Tensor) -> Tensor:
+    """log p(x) of each pixel, to the rounding of float32 with its gradient, at any logit.
+
+    Far from 0 it is -|l| d + log |l| - log(1 - exp(-|l|)), d being x's distance from the end that l prefers: at that
+    end nothing of the size of l is left to cancel, where l (x - 1/2) and A(l) would be near |l| / 2 both.
+    """
     near, small, large = _near_and_far(logits)
     s = small.square()
-    series = s * (1 / 24 - s * (1 / 2880 - s * (1 / 181440 - s / 9676800)))
-    size = large.abs()
-    return torch.where(near, series, size / 2 - torch.log(size) + torch.log1p(-torch.exp(-size)))
+    series = small * (x - 0.5) - s * (1 / 24 - s * (1 / 2880 - s * (1 / 181440 - s / 9676800)))
+    size, away = large.abs(), torch.where(large > 0, 1 - x, x)
+    return torch.where(near, series, torch.log(size) - size * away - torch.log1p(-torch.exp(-size)))
 
 
 def _near_and_far(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:

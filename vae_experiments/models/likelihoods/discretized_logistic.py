@@ -8,8 +8,8 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional
 
+from vae_experiments.models.bounds import smooth_bound
 from vae_experiments.models.likelihoods.levels import WHITE, LevelsLikelihood, choose, levels_of
-from vae_experiments.models.posteriors import smooth_bound
 
 # The decoder gives locations with black at -1 and white at 1, and log scales in that unit, as Salimans et al.
 # (2017) have it; everything below is in levels.
@@ -64,7 +64,12 @@ def in_levels(location: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class DiscretizedLogistic(LevelsLikelihood):
-    """A logistic per pixel and channel over 256 levels: two maps, location and log scale (Salimans et al. 2017)."""
+    """A logistic per pixel and channel over 256 levels: two maps, location and log scale (Salimans et al. 2017).
+
+    As theirs, the location is the decoder's output itself, which may lie beyond black and white: a location held
+    between them would leave a level at the end with less than all of it. In a bfloat16 output (trainer.precision)
+    it is rounded to steps of half a level near black and white, and of a whole one beyond.
+    """
 
     params_per_channel = 2
 

@@ -7,8 +7,8 @@ import torch
 from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
+from vae_experiments.models.bounds import smooth_bound
 from vae_experiments.models.likelihoods.continuous import ContinuousLikelihood
-from vae_experiments.models.posteriors import smooth_bound
 
 # The scale stays above one grey level, smoothly, and below its inverse. Without such a floor the density has no
 # upper limit where pixels are the same in every image (Mattei & Frellsen 2018), as the black margin of digits is;

@@ -1,6 +1,5 @@
 """Approximate posteriors q(z | x)."""
 
-from vae_experiments.models.bounds import smooth_bound
 from vae_experiments.models.posteriors.base import Distribution, Posterior
 from vae_experiments.models.posteriors.diagonal import DiagonalGaussian, DiagonalNormal
 from vae_experiments.models.posteriors.full import FullGaussian, FullNormal
@@ -18,5 +17,4 @@ __all__ = [
     "InverseAutoregressive",
     "Posterior",
     "VonMisesFisher",
-    "smooth_bound",
 ]

@@ -7,6 +7,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
+from vae_experiments.errors import InputError
 from vae_experiments.models.flows.autoregressive import AutoregressiveNet, AutoregressiveStep
 from vae_experiments.models.posteriors.base import Distribution, Posterior
 from vae_experiments.models.posteriors.diagonal import DiagonalGaussian, DiagonalNormal
@@ -77,9 +78,12 @@ class InverseAutoregressive(Posterior):
         features: width of the encoder's output, which is also each step's context.
         latent_dim: number of latent dimensions.
         layers: steps of the flow.
-        hidden: width of the two hidden layers in each.
+        hidden: width of the two hidden layers in each, latent_dim at least.
         limit: bound on the base's |log variance|, approached smoothly.
         initial: the base's log variance, of every image, at first.
+
+    Raises:
+        InputError: hidden is less than latent_dim.
     """
 
     slow_log_prob = True
@@ -94,6 +98,11 @@ class InverseAutoregressive(Posterior):
         initial: float = -2.0,
     ) -> None:
         super().__init__()
+        if hidden < latent_dim:
+            raise InputError(
+                f"posterior.hidden={hidden}: posterior=iaf needs hidden units for every latent dimension: at least "
+                f"architecture.latent_dim={latent_dim} of them, better some times as many"
+            )
         self.latent_dim = latent_dim
         self.base = DiagonalGaussian(features, latent_dim, limit=limit, initial=initial)
         self.layers = nn.ModuleList(AutoregressiveNet(latent_dim, features, hidden) for _ in range(layers))

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated
 
 import numpy as np
@@ -22,8 +22,11 @@ from vae_experiments.models.sphere import log_area, log_normalizer
 TRIES = 20
 
 # Of the quadrature behind the angle's gradient, and how many of the angle's standard deviations it spans.
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
+NODES = 32
 SPAN = 12.0
+
+# Angles stay between these: the sine of one that float32 rounds to 0 or pi is zero, or less.
+LEAST, MOST = 1e-9, math.pi - 1e-6
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def _propose(kappa: Tensor, dims: int, noise: Tensor) -> Tensor:
     x0, below0 = (1 - b) / (1 + b), 2 * b / (1 + b)  # below0 = 1 - x0
     log_ratio = k * (below0 - below) + (dims - 1) * torch.log((below0 + x0 * below) / (below0 * (1 + x0)))
     first = (log_ratio >= torch.log(accept)).int().argmax(-1, keepdim=True)
-    return 2 * torch.asin(torch.sqrt(below.gather(-1, first)[..., 0].clamp(0, 2) / 2))
+    return (2 * torch.asin(torch.sqrt(below.gather(-1, first)[..., 0].clamp(0, 2) / 2))).clamp(LEAST, MOST)
 
 
 def _angle_slope(angle: Tensor, kappa: Tensor, below_mean: Tensor, dims: int) -> Tensor:
@@ -131,15 +134,23 @@ def _angle_slope(angle: Tensor, kappa: Tensor, below_mean: Tensor, dims: int) ->
     cos_mode = 2 * kappa / ((dims - 2) + torch.sqrt(4 * kappa.square() + (dims - 2) ** 2))
     span = SPAN / torch.sqrt(kappa * cos_mode + (kappa / cos_mode if dims > 2 else 0))  # in its curvature there
     low = angle < torch.acos(cos_mode)
-    end = torch.where(low, (angle - span).clamp(min=0), (angle + span).clamp(max=math.pi))
+    end = torch.where(low, (angle - span).clamp(min=0), (angle + span).clamp(max=MOST))
     half = 0.5 * (end - angle)[..., None]
-    nodes = angle[..., None] + half * (1 + torch.from_numpy(NODES).to(angle))
+    places, weights = _quadrature(angle.device, angle.dtype)
+    nodes = angle[..., None] + half * (1 + places)
     apart = -2 * torch.sin(0.5 * (nodes + angle[..., None])) * torch.sin(0.5 * (nodes - angle[..., None]))
     log_f = kappa[..., None] * apart
     if dims > 2:
         log_f = log_f + (dims - 2) * torch.log(torch.sin(nodes) / torch.sin(angle)[..., None])
     values = (below_mean[..., None] - 2 * torch.sin(nodes / 2).square()) * log_f.exp()
-    return (half * torch.from_numpy(WEIGHTS).to(angle) * values).sum(-1)
+    return (half * weights * values).sum(-1)
+
+
+@cache
+def _quadrature(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Places in (-1, 1) and weights of Gauss and Legendre's rule, [NODES] each; made once for every device."""
+    places, weights = np.polynomial.legendre.leggauss(NODES)
+    return torch.tensor(places, device=device, dtype=dtype), torch.tensor(weights, device=device, dtype=dtype)
 
 
 class VonMisesFisher(Posterior):

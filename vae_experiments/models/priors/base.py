@@ -56,6 +56,10 @@ class Prior(nn.Module):
         """The latent, [latent_dim], that the others are seen from: a dimension is run through from there."""
         return torch.zeros(self.latent_dim)
 
+    def between(self, a: Tensor, b: Tensor, share: Tensor) -> Tensor:
+        """Latents on the way from a to b, all [..., latent_dim]; share, [..., 1], is how much of the way is gone."""
+        return a * (1 - share) + b * share
+
     def nearest(self, z: Tensor) -> Tensor:
         """The latent nearest to z, both [..., latent_dim], that this prior's space holds."""
         return z

@@ -8,7 +8,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from vae_experiments.models.posteriors import smooth_bound
+from vae_experiments.models.bounds import smooth_bound
 from vae_experiments.models.priors.base import Density, Encode, Prior
 from vae_experiments.models.shapes import ImageShape
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, one_hot
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.posteriors import Distribution
@@ -60,6 +60,16 @@ class UniformSphere(Prior):
     def centre(self) -> Tensor:
         """A point of the sphere, equally far from all axes."""
         return torch.full((self.latent_dim,), 1 / math.sqrt(self.latent_dim))
+
+    def between(self, a: Tensor, b: Tensor, share: Tensor) -> Tensor:
+        """As `Prior.between`, along the shorter arc of a great circle; one of them where a and b are opposite."""
+        # In float64, which keeps the direction of b from a where they are nearly opposite.
+        start, end = normalize(a.double(), dim=-1), normalize(b.double(), dim=-1)
+        apart = 2 * torch.atan2((start - end).norm(dim=-1, keepdim=True), (start + end).norm(dim=-1, keepdim=True))
+        least = one_hot(start.abs().argmin(-1), self.latent_dim).to(start)  # an axis that is far from both
+        side = end - start * (start * end).sum(-1, keepdim=True)
+        side = torch.where(side.norm(dim=-1, keepdim=True) < 1e-12, least - start * (start * least).sum(-1, True), side)
+        return (torch.cos(share * apart) * start + torch.sin(share * apart) * normalize(side, dim=-1)).to(a)
 
     def nearest(self, z: Tensor) -> Tensor:
         """z scaled to length 1; of the origin, from which all points are equally far, `centre`."""
