@@ -248,6 +248,9 @@ def test_what_is_written_can_be_read_again(found: Evaluation, tmp_path: Path) ->
     path = found.write(tmp_path / "new")
     assert path == tmp_path / "new" / "test.json"
     content: dict[str, Any] = json.loads(path.read_text())
+    asked = content.pop("settings")
+    assert (asked["part"], asked["iw_samples"], asked["seed"]) == ("test", found.config.iw_samples, found.config.seed)
+    assert asked["what"] == list(found.config.what)
     assert content == {"metrics": found.metrics, "tags": found.tags, "per_dimension": found.per_dimension}
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunFailed, match=r"^cannot write .*test\.json: "):
