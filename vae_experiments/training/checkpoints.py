@@ -26,7 +26,7 @@ from vae_experiments.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2  # 2: dense layers beside images count their values pixel by pixel, not channel by channel
 LAST, PREVIOUS, BEST, NEW = "last.ckpt", "previous.ckpt", "best.ckpt", "new.ckpt"
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures.base import Architecture, activation
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, Unflatten
 from vae_experiments.models.shapes import ImageShape
 
 Positive = Annotated[int, Ge(1)]
@@ -69,13 +70,13 @@ class Conv(Architecture):
         channels = image_shape[0]
         for filters, stride in zip(self.filters, self.strides, strict=True):
             layers += [
-                nn.Conv2d(channels, filters, self.kernel_size, stride, padding=self.kernel_size // 2),
+                Conv2d(channels, filters, self.kernel_size, stride, padding=self.kernel_size // 2),
                 activation(self.activation),
             ]
             channels = filters
         height, width = self._sizes(image_shape)[-1]
         layers += [
-            nn.Flatten(),
+            Flatten(),
             nn.Linear(channels * height * width, self.dense),
             activation(self.activation),
         ]
@@ -88,7 +89,7 @@ class Conv(Architecture):
         layers: list[nn.Module] = [
             nn.Linear(self.latent_dim, channels * height * width),
             activation(self.activation),
-            nn.Unflatten(1, (channels, height, width)),
+            Unflatten(channels, height, width),
         ]
         padding = self.kernel_size // 2
         for i in reversed(range(len(self.filters))):
@@ -100,9 +101,9 @@ class Conv(Architecture):
             height, width = sizes[i]
             missing = ((height - 1) % stride, (width - 1) % stride)
             layers += [
-                nn.ConvTranspose2d(channels, filters, self.kernel_size, stride, padding, output_padding=missing),
+                ConvTranspose2d(channels, filters, self.kernel_size, stride, padding, output_padding=missing),
                 activation(self.activation),
             ]
             channels = filters
-        layers.append(nn.Conv2d(channels, image_shape[0] * params_per_channel, self.kernel_size, padding=padding))
+        layers.append(Conv2d(channels, image_shape[0] * params_per_channel, self.kernel_size, padding=padding))
         return nn.Sequential(*layers)

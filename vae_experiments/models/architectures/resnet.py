@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures.base import Architecture, activation
+from vae_experiments.models.layers import Conv2d, Flatten, Unflatten
 from vae_experiments.models.shapes import ImageShape
 
 Positive = Annotated[int, Ge(1)]
@@ -33,9 +34,9 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.branch = nn.Sequential(
             activation(name),
-            nn.Conv2d(channels, channels, 3, padding=1),
+            Conv2d(channels, channels, 3, padding=1),
             activation(name),
-            nn.Conv2d(channels, channels, 3, padding=1),
+            Conv2d(channels, channels, 3, padding=1),
         )
         self.sum = Sum()
 
@@ -98,12 +99,12 @@ class ResNet(Architecture):
     def encoder(self, image_shape: ImageShape) -> nn.Module:
         layers: list[nn.Module] = []
         for before, channels in zip([image_shape[0], *self.channels], self.channels, strict=False):
-            layers += [nn.Conv2d(before, channels, 3, stride=2, padding=1), *self._stage(channels)]
+            layers += [Conv2d(before, channels, 3, stride=2, padding=1), *self._stage(channels)]
         height, width = self._sizes(image_shape)[-1]
         return nn.Sequential(
             *layers,
             activation(self.activation),
-            nn.Flatten(),
+            Flatten(),
             nn.Linear(self.channels[-1] * height * width, self.dense),
             activation(self.activation),
         )
@@ -114,11 +115,11 @@ class ResNet(Architecture):
             nn.Linear(self.latent_dim, self.dense),
             activation(self.activation),
             nn.Linear(self.dense, self.channels[-1] * height * width),
-            nn.Unflatten(1, (self.channels[-1], height, width)),
+            Unflatten(self.channels[-1], height, width),
         ]
         after = [image_shape[0] * params_per_channel, *self.channels[:-1]]
         for size, channels, filters in reversed(list(zip(sizes, self.channels, after, strict=True))):
-            layers += [*self._stage(channels), Enlarge(size), nn.Conv2d(channels, filters, 3, padding=1)]
+            layers += [*self._stage(channels), Enlarge(size), Conv2d(channels, filters, 3, padding=1)]
         return nn.Sequential(*layers)
 
     def initialize(self, network: nn.Module) -> None:

@@ -1,0 +1,79 @@
+"""Each layer beside PyTorch's own, on values and gradients."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, Unflatten
+
+
+def values_and_gradients(layer: nn.Module, x: Tensor, weights: Tensor) -> list[Tensor]:
+    """The output, and the gradients of a weighted sum of it to the input and the parameters."""
+    x = x.clone().to(memory_format=torch.channels_last).requires_grad_()
+    y = layer(x)
+    layer.zero_grad()
+    (y * weights).sum().backward()
+    assert x.grad is not None
+    return [y.detach(), x.grad, *[p.grad for p in layer.parameters() if p.grad is not None]]
+
+
+def twin(layer: nn.Module, plain: nn.Module) -> nn.Module:
+    plain.load_state_dict(layer.state_dict())
+    return plain
+
+
+@pytest.mark.parametrize("size", [(28, 28), (7, 5), (1, 3), (2, 2)], ids=str)
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("outputs", [1, 3, 8])
+def test_a_convolution_is_pytorchs(outputs: int, kernel: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    layer = Conv2d(6, outputs, kernel, padding=kernel // 2).double()
+    x, weights = torch.randn(3, 6, *size).double(), torch.randn(3, outputs, *size).double()
+    plain = twin(layer, nn.Conv2d(6, outputs, kernel, padding=kernel // 2).double())
+    for ours, theirs in zip(
+        values_and_gradients(layer, x, weights), values_and_gradients(plain, x, weights), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_a_few_output_channels_go_the_fast_way_and_only_in_training() -> None:
+    layer, x = Conv2d(6, 1, 3, padding=1), torch.randn(2, 6, 4, 4)
+    assert "ThinConvolution" in layer(x).grad_fn.next_functions[0][0].name()
+    assert "ThinConvolution" not in Conv2d(6, 1, 3, padding=1, stride=2)(x).grad_fn.name()
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), nn.functional.conv2d(x, layer.weight, layer.bias, padding=1))
+
+
+def test_in_bfloat16_the_fast_way_is_no_less_exact() -> None:
+    torch.manual_seed(0)
+    layer, x, weights = Conv2d(32, 1, 3, padding=1), torch.randn(8, 32, 14, 14), torch.randn(8, 1, 14, 14)
+    plain = twin(layer, nn.Conv2d(32, 1, 3, padding=1))
+    exact = values_and_gradients(plain, x, weights)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = values_and_gradients(layer, x.bfloat16(), weights)
+        theirs = values_and_gradients(plain, x.bfloat16(), weights)
+    for truth, mine, other in zip(exact, ours, theirs, strict=True):
+        assert (mine - truth).norm() <= 1.05 * (other - truth).norm()
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_a_transposed_convolution_is_pytorchs(stride: int) -> None:
+    torch.manual_seed(0)
+    layer = ConvTranspose2d(6, 4, 3, stride, 1, output_padding=stride - 1)
+    plain = twin(layer, nn.ConvTranspose2d(6, 4, 3, stride, 1, output_padding=stride - 1))
+    x = torch.randn(3, 6, 5, 4)
+    weights = torch.randn_like(layer(x))
+    for ours, theirs in zip(
+        values_and_gradients(layer, x, weights), values_and_gradients(plain, x, weights), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_images_are_flattened_and_restored_where_they_lie() -> None:
+    x = torch.randn(3, 4, 5, 6).to(memory_format=torch.channels_last)
+    flat = Flatten()(x)
+    again = Unflatten(4, 5, 6)(flat)
+    assert x.data_ptr() == flat.data_ptr() == again.data_ptr()
+    assert torch.equal(again, x)
+    assert again.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(Flatten()(x.contiguous()), flat)

@@ -1,0 +1,116 @@
+"""Layers that compute what PyTorch's compute, in the order in which a CPU does it fast.
+
+A channels_last batch [B, C, H, W] lies in memory as [B, H, W, C]. Each layer here keeps it so, forwards and
+backwards: a copy into another order costs more than many a convolution.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+THIN = 4  # output channels up to which a convolution is faster as a product and shifted sums
+
+
+class Flatten(nn.Module):
+    """[B, C, H, W] to [B, H * W * C]: channels_last images without a copy."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class Unflatten(nn.Module):
+    """[B, H * W * C] to channels_last [B, C, H, W], without a copy."""
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.shape = (height, width, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, *self.shape).permute(0, 3, 1, 2)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """Adds its bias apart, since oneDNN takes three times as long for a gradient of the two together."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        assert output_size is None
+        assert self.bias is not None
+        assert not isinstance(self.padding, str)
+        y = functional.conv_transpose2d(
+            x, self.weight, None, self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        )
+        return y + self.bias.to(y.dtype)[:, None, None]
+
+
+class Conv2d(nn.Conv2d):
+    """Trains fast on a CPU also when it has few output channels, if its output is as large as its input.
+
+    As a matrix such a kernel would be wide and flat, which oneDNN is slow at. Here every input pixel is multiplied
+    with all the kernel's k * k taps at once, a product [O * k * k, C] x [C, B * H * W], and the taps' images are
+    summed, each shifted to where it belongs; in float32, whatever the product's format.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self._is_thin and torch.is_grad_enabled() and x.device.type == "cpu"):
+            return super().forward(x)
+        assert self.bias is not None
+        y: Tensor = _ThinConvolution.apply(x, self.weight.to(x.dtype))  # type: ignore[no-untyped-call]
+        return y + self.bias[:, None, None]
+
+    @property
+    def _is_thin(self) -> bool:
+        kernel = self.kernel_size[0]
+        return (
+            self.out_channels <= THIN < self.in_channels
+            and self.padding == (kernel // 2, kernel // 2)
+            and self.stride == (1, 1)
+        )
+
+
+class _ThinConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, weight: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        outputs, _, kernel, _ = weight.shape
+        pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
+        taps = weight.permute(2, 3, 0, 1).reshape(-1, channels)  # [k * k * O, C]
+        images = (taps @ pixels.T).view(kernel, kernel, outputs, batch, height, width)
+        reach = kernel // 2
+        y = images[reach, reach].float()
+        for i, j in _off_center(kernel):
+            target, source = _overlap(i - reach, height), _overlap(j - reach, width)
+            y[..., target[0], source[0]] += images[i, j][..., target[1], source[1]]
+        ctx.save_for_backward(pixels, taps)
+        return y.transpose(0, 1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        pixels, taps = ctx.saved_tensors  # type: ignore[attr-defined]
+        batch, outputs, height, width = gradient.shape
+        channels = taps.shape[1]
+        kernel = round((len(taps) / outputs) ** 0.5)
+        reach = kernel // 2
+        padded = functional.pad(gradient.transpose(0, 1).to(pixels.dtype), (reach,) * 4)
+        shifted = torch.stack(
+            [
+                padded[..., 2 * reach - i : 2 * reach - i + height, 2 * reach - j : 2 * reach - j + width]
+                for i in range(kernel)
+                for j in range(kernel)
+            ]
+        ).view(len(taps), -1)  # [k * k * O, B * H * W]
+        d_weight = (shifted @ pixels).view(kernel, kernel, outputs, channels).permute(2, 3, 0, 1)
+        d_x = (shifted.T @ taps).view(batch, height, width, channels).permute(0, 3, 1, 2)
+        return d_x, d_weight
+
+
+def _off_center(kernel: int) -> list[tuple[int, int]]:
+    """The taps of a kernel but the one in the middle."""
+    return [(i, j) for i in range(kernel) for j in range(kernel) if (i, j) != (kernel // 2, kernel // 2)]
+
+
+def _overlap(shift: int, size: int) -> tuple[slice, slice]:
+    """Where y[r] += x[r + shift] has both sides within `size`: the slice of y and that of x."""
+    length = max(0, size - abs(shift))
+    target, source = max(0, -shift), max(0, shift)
+    return slice(target, target + length), slice(source, source + length)
