@@ -54,6 +54,18 @@ CASES: list[tuple[str, Symptoms, list[str]]] = [
         replace(SOUND, kl_per_dim=None, activity=IDLE / 300, on_sphere=True, rate=0.01),
         ["the whole"],
     ),
+    # One narrow posterior for every image: a rate, and nothing said with it.
+    (
+        "posterior_collapse",
+        replace(
+            SOUND,
+            kl_per_dim=None,
+            on_sphere=True,
+            rate=2.35,
+            aggregate=Aggregate(1000, mutual_information=0.0, marginal_kl=2.35, lower_kl=2.3, gaussian_kl=None),
+        ),
+        ["the whole latent space", "2.35 nats"],
+    ),
     ("over_regularised", replace(SOUND, rate=3.0, kl_weight=6.0), ["KL weight 6", "3.00 nats", "0.75 a dimension"]),
     ("over_regularised", replace(SOUND, rate=3.0, kl_weight=1.5), ["KL weight 1.5"]),
     ("over_regularised", replace(SOUND, rate=3.0, kl_weight=6.0, scheduled=True), ["KL weight 6"]),

@@ -53,9 +53,17 @@ class Symptoms:
 
     @property
     def inactive(self) -> list[int]:
-        """Dimensions that say nothing of the image."""
-        idle = self.activity <= ACTIVE if self.kl_per_dim is None else self.kl_per_dim < COLLAPSED
+        """Dimensions that say nothing of the image; on the sphere, where they act together, all or none."""
+        if self.on_sphere:
+            idle = np.full(len(self.activity), self.information < COLLAPSED * len(self.activity))
+        else:
+            idle = self.activity <= ACTIVE if self.kl_per_dim is None else self.kl_per_dim < COLLAPSED
         return [int(dim) for dim in np.flatnonzero(idle)]
+
+    @property
+    def information(self) -> float:
+        """What latents say of the image at most, in nats. A rate alone may be that of one posterior for all images."""
+        return self.rate if self.aggregate is None else min(self.rate, self.aggregate.mutual_information)
 
     @property
     def bounds(self) -> list[float]:
@@ -103,8 +111,6 @@ def description(findings: Sequence[Finding]) -> str:
 
 def _posterior_collapse(s: Symptoms) -> Finding | None:
     total, idle = len(s.activity), s.inactive
-    if s.on_sphere:
-        idle = list(range(total)) if s.rate < COLLAPSED * total else []
     if not idle:
         return None
     whole = len(idle) == total
@@ -153,8 +159,8 @@ def _under_trained(s: Symptoms) -> Finding | None:
 
 
 def _off_the_prior(s: Symptoms) -> Finding | None:
-    if s.aggregate is None:
-        return None
+    if s.aggregate is None or len(s.inactive) == len(s.activity):
+        return None  # of a collapsed posterior it is a consequence
     # What is too small, at worst, and not what is too large: of few images a sound model's marginal_kl is large.
     by_moments = -math.inf if s.aggregate.gaussian_kl is None else s.aggregate.gaussian_kl
     apart = max(s.aggregate.lower_kl, by_moments)
