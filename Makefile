@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 VAE := $(BIN)/python -m vae_experiments
 
-.PHONY: help setup train smoke sweep ui test test-faults test-services lint clean
+.PHONY: help setup train smoke sweep ui test test-faults test-services bench lint clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -38,6 +38,9 @@ test-faults: $(READY) ## kill a sweep at twenty random moments, resume it each t
 test-services: $(READY) ## as root on Debian: sweeps through a real Slurm, PostgreSQL and MLflow server
 	@tests/services/setup.sh
 	@$(BIN)/python -m pytest -p no:xdist tests/services $(ARGS)
+
+bench: $(READY) ## set beside what people use, for a quarter of an hour: writes docs/benchmarks.md; ARGS=--quick looks
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
 lint: $(READY) ## ruff and mypy --strict
 	@$(BIN)/ruff check .
