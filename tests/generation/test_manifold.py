@@ -44,11 +44,12 @@ def _count_decodes(vae):
     return calls
 
 
-def test_forty_by_forty_digits_are_one_decode(make_vae):
+def test_forty_by_forty_digits_are_decoded_in_a_few_blocks(make_vae):
     vae = make_vae(shape=(1, 28, 28))
     calls = _count_decodes(vae)
     images = manifold(vae)
-    assert calls == [1600]
+    assert sum(calls) == 1600
+    assert len(calls) <= 6
     assert images.shape == (40, 40, 1, 28, 28)
     assert images.dtype == np.float32
 

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vae_experiments.data.paging import Paging
+
 # Of the accelerator's free memory, what the images may take; beyond it each batch is sent on its own.
 DEVICE_SHARE = 0.25
 
@@ -32,12 +34,22 @@ class Images:
         self._resident: Tensor | None = None
         if device.type == "cuda" and images.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
             self._resident = torch.tensor(images, device=device)
+        self._paging = Paging.of(images) if self._resident is None else None
+        self._expected = np.empty(0, np.int64)
+
+    def expect(self, rows: NDArray[np.int64]) -> None:
+        """Has the rows that are wanted next fetched from the disk meanwhile; in memory they are there already."""
+        if self._paging is not None:
+            self._paging.fetch(rows)
+            self._expected = rows
 
     def __call__(self, rows: NDArray[np.int64]) -> Tensor:
         """The images of those rows, [len(rows), C, H, W], channels last where that is a layout of its own."""
         if self._resident is not None:
             x = self._resident[torch.from_numpy(rows).to(self.device)]
         else:
+            if self._paging is not None and not np.array_equal(rows, self._expected):
+                self._paging.fetch(rows)
             x = torch.from_numpy(self._array[rows]).to(self.device, non_blocking=True)
         return x.to(torch.float32, memory_format=torch.channels_last).div_(255)
 

@@ -1,6 +1,7 @@
 """The aggregate posterior q(z) of some images: what it knows of them, and how far it is from the prior."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from vae_experiments.evaluation.examined import BLOCK, Examined
 from vae_experiments.generation.inference import evaluating
+from vae_experiments.models.posteriors.base import Distribution
 from vae_experiments.training.randomness import stream
 
 PAIR_VALUES = 2**22  # latents times images times dimensions held at once
@@ -53,14 +55,15 @@ class Aggregate:
 def aggregate(examined: Examined) -> Aggregate:
     """Estimates them with all images as the aggregate, each of them counted (Hoffman & Johnson 2016)."""
     vae = examined.vae
-    drawn, own = [], []
+    drawn, own, posteriors = [], [], []
     with evaluating(vae) as device:
         for x, generator in examined.blocks("aggregate", device):
-            z, log_q = vae.encode(x).draw(vae.posterior.noise(BLOCK, generator)[: len(x)].to(device))
+            posteriors.append(vae.encode(x))
+            z, log_q = posteriors[-1].draw(vae.posterior.noise(BLOCK, generator)[: len(x)].to(device))
             drawn.append(z)
             own.append(log_q.double())
         z, log_q_given_x = torch.cat(drawn), torch.cat(own)
-        log_others = _log_others(examined, z)
+        log_others = _log_others(posteriors, z)
         p = vae.latents()
         log_p = torch.cat([p.log_prob(some).double() for some in z.split(BLOCK)])
         prior = p.sample(PRIOR_DRAWS, stream(examined.seed, "aggregate prior"))
@@ -75,14 +78,13 @@ def aggregate(examined: Examined) -> Aggregate:
     )
 
 
-def _log_others(examined: Examined, z: Tensor) -> Tensor:
+def _log_others(posteriors: Sequence[Distribution], z: Tensor) -> Tensor:
     """log of the sum over all images but its own of q(z | x), for each image's latent [M, D]; float64 [M]."""
     rows = max(1, PAIR_VALUES // (BLOCK * z.shape[1]))
     total = torch.full((len(z),), -torch.inf, dtype=torch.float64, device=z.device)
-    for number, (x, _) in enumerate(examined.blocks("aggregate", z.device)):
-        q = examined.vae.encode(x)
+    for number, q in enumerate(posteriors):
         log_q = torch.cat([torch.atleast_2d(q.log_prob(some[:, None])).double() for some in z.split(rows)])
-        log_q[number * BLOCK :][: len(x)].fill_diagonal_(-torch.inf)
+        log_q[number * BLOCK :][: log_q.shape[1]].fill_diagonal_(-torch.inf)
         total = torch.logaddexp(total, torch.logsumexp(log_q, 1))
     return total
 

@@ -20,7 +20,8 @@ class UnfoldingManifold(Hook):
         if self.figures.epoch_manifold_size == 0:
             return
         try:
-            picture = epoch_manifold(Subject(run.state.vae, run.data, self.figures))
+            with run.hardware.autocast():  # finer than the eye, twice as fast and more
+                picture = epoch_manifold(Subject(run.state.vae, run.data, self.figures))
         except Exception as error:  # a picture is never worth a run
             log.warning("no manifold of epoch %d: %s", run.state.epoch, error)
         else:
@@ -38,5 +39,6 @@ class Gallery(Hook):
 
         folder = run.folder / "figures"
         history = [{"epoch": epoch, **metrics} for epoch, metrics in enumerate(run.state.history, start=1)]
-        draw_gallery(run.state.vae, run.data, history, self.figures, folder, run.objective.unit)
+        with run.hardware.autocast():
+            draw_gallery(run.state.vae, run.data, history, self.figures, folder, run.objective.unit)
         run.record.log_artifact(folder)

@@ -105,8 +105,10 @@ def render(figure: Figure) -> NDArray[np.uint8]:
     with matplotlib.rc_context(RC):
         figure.savefig(buffer, format="rgba", dpi=DPI)
     width, height = (round(size) for size in figure.bbox.size)
-    pixels = np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)[..., :3]
-    rows, columns = (np.flatnonzero((pixels < 255).any(axis=(axis, 2))) for axis in (1, 0))
+    drawn = np.frombuffer(buffer.getbuffer(), np.uint8).reshape(height, width, 4)
+    pixels = drawn[..., :3]
+    ink = drawn.view(np.uint32)[..., 0] != 2**32 - 1  # opaque white, all four at once
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
     if len(rows) == 0:
         return pixels
     top, left = max(rows[0] - MARGIN, 0), max(columns[0] - MARGIN, 0)

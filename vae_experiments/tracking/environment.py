@@ -48,11 +48,9 @@ def capture(folder: Path) -> Code:
 
 def packages() -> str:
     """Installed distributions, one `name==version` a line, sorted."""
-    found = {
-        f"{distribution.name}=={distribution.version}"
-        for distribution in importlib.metadata.distributions()
-        if distribution.metadata["Name"]  # a half-removed package has none
-    }
+    # Read once for each: every look at a distribution's name parses the whole file again.
+    about = (distribution.metadata for distribution in importlib.metadata.distributions())
+    found = {f"{each['Name']}=={each['Version']}" for each in about if each["Name"]}  # a half-removed one has none
     return "".join(f"{line}\n" for line in sorted(found, key=str.lower))
 
 

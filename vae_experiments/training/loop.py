@@ -62,8 +62,9 @@ def train_epoch(run: TrainingRun, module: nn.Module) -> None:
     order = epoch_order(run.data.parts.train, run.seed, state.epoch)
     watch = Stopwatch()
     while state.batch < run.steps_per_epoch:
-        start = state.batch * run.batch_size
-        train_step(run, module, order[start : start + run.batch_size])
+        stop = (state.batch + 1) * run.batch_size
+        run.images.expect(order[stop : stop + run.batch_size])
+        train_step(run, module, order[stop - run.batch_size : stop])
         state.batch += 1
         state.step += 1
         state.seconds += watch.lap()
