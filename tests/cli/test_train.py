@@ -200,3 +200,44 @@ def test_an_own_class_from_the_working_directory(vae: Vae) -> None:
         "from vae_experiments.models.priors import StandardNormal\n\n\nclass Wide(StandardNormal):\n    pass\n"
     )
     assert vae("train", *BARE, "prior._target_=mine.Wide", "hydra.run.dir=out").status == 0
+
+
+def test_a_run_of_so_many_steps_ends_there(vae: Vae) -> None:
+    assert vae("train", *BARE, "trainer.max_epochs=9", "trainer.max_steps=6", "hydra.run.dir=out").status == 0
+    assert load_checkpoint(Path("out/checkpoints/last.ckpt"))["state"]["step"] == 6
+    assert len(results(Path("out"))) == 2  # of four steps, and of two
+    assert vae("train", *BARE, "trainer.max_epochs=1", "trainer.max_steps=6", "hydra.run.dir=sooner").status == 0
+    assert len(results(Path("sooner"))) == 1
+
+
+SPEEDRUN = [
+    "experiment=speedrun",
+    "dataset=mnist5k",
+    "dataset/split=fractions",
+    "dataset.split.train=0.04",
+    "dataset.split.val=0.02",
+    "dataset.split.test=0.94",
+    "architecture.batch_size=50",
+    "architecture.deepen_at=5",
+    "hooks.gallery=null",
+]
+
+
+def test_the_speedrun_says_when_it_reached_its_target(vae: Vae) -> None:
+    ended = vae("train", *SPEEDRUN, "trainer.max_steps=8", "hooks.target.value=1.0", "hydra.run.dir=out")
+    assert ended.status == 0, ended.err
+    assert "s after the first step" in ended.err + ended.out
+    (run,) = MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db").search_runs(["1"])
+    assert 0 < run.data.metrics["time/to_target_seconds"] < 300
+    missed = vae("train", *SPEEDRUN, "tracking=off", "trainer.max_steps=4", "hydra.run.dir=missed")
+    assert "never was 0.1833" in missed.err + missed.out
+
+
+def test_two_processes_deepen_as_one_does(vae: Vae) -> None:
+    keys = [*SPEEDRUN, "tracking=off", "trainer.max_steps=8", "trainer.precision=float32", "optimizer=adam"]
+    keys = [*keys, "optimizer.lr=1e-3", "~optimizer.momentum", "~optimizer.matrix_lr"]
+    assert vae("train", *keys, "hydra.run.dir=one").status == 0
+    two = run_process("train", *keys, torchrun=2)
+    assert two.status == 0, two.err
+    for one, both in zip(results(Path("one")), results(only_folder()), strict=True):
+        assert both["val/loss"] == pytest.approx(one["val/loss"], rel=1e-3)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, Unflatten
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, LateConv2d, Unflatten
 
 
 def values_and_gradients(layer: nn.Module, x: Tensor, weights: Tensor) -> list[Tensor]:
@@ -77,3 +77,25 @@ def test_images_are_flattened_and_restored_where_they_lie() -> None:
     assert torch.equal(again, x)
     assert again.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(Flatten()(x.contiguous()), flat)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+def test_a_late_convolution_changes_nothing_before_its_time(precision: torch.dtype) -> None:
+    layer = LateConv2d(6, 3, start=2)
+    layer.become_identity()
+    x = torch.rand(2, 6, 5, 4).to(precision)
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        assert layer(x) is layer(x) is x
+        assert torch.equal(layer.eval()(x), x)  # not counted, and computed
+        y = layer.train()(x)
+    assert torch.equal(y, x)
+    y.sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.passes == 3
+
+
+def test_a_late_convolution_counts_on_from_a_checkpoint() -> None:
+    layer, later, x = LateConv2d(6, 3, start=1), LateConv2d(6, 3, start=1), torch.rand(1, 6, 4, 4)
+    assert layer(x) is x
+    later.load_state_dict(layer.state_dict())
+    assert later(x) is not x

@@ -20,7 +20,7 @@ from vae_experiments.objectives import ELBO, Progress
 
 PIXELS, LATENTS, SIGMA = 6, 2, 0.05
 SHAPE = (1, 2, 3)
-PROGRESS = Progress(step=0, steps_per_epoch=1, max_epochs=1, images=1)
+PROGRESS = Progress(step=0, steps_per_epoch=1, steps=1, images=1)
 
 
 class Logit(nn.Module):

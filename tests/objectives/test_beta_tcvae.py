@@ -18,7 +18,7 @@ from vae_experiments.models.vae import VAE
 from vae_experiments.objectives import BetaTCVAE, LinearWarmup, Progress
 from vae_experiments.objectives.beta_tcvae import Sampling, log_aggregate
 
-NOW = Progress(step=5, steps_per_epoch=10, max_epochs=2, images=60)
+NOW = Progress(step=5, steps_per_epoch=10, steps=20, images=60)
 SAMPLINGS: list[Sampling] = ["weighted", "stratified"]
 
 
@@ -123,7 +123,7 @@ def test_a_batch_of_one_image_is_no_trouble(
     vae: VAE, batch: tuple[Tensor, Tensor], sampling: Sampling, images: int
 ) -> None:
     alone = (batch[0][:1], batch[1][:1])
-    terms = BetaTCVAE(sampling=sampling)(vae, *alone, Progress(0, images, 1, images))
+    terms = BetaTCVAE(sampling=sampling)(vae, *alone, Progress(0, images, images, images))
     terms.loss.sum().backward()
     assert all(term.isfinite().all() for term in terms.named().values())
     assert all(p.grad is None or p.grad.isfinite().all() for p in vae.parameters())

@@ -16,7 +16,7 @@ from vae_experiments.models.vae import VAE
 from vae_experiments.objectives import ELBO, InfoVAE, LinearWarmup, Progress
 from vae_experiments.objectives.infovae import Kernel, squared_mmd
 
-NOW = Progress(step=5, steps_per_epoch=10, max_epochs=2, images=60)
+NOW = Progress(step=5, steps_per_epoch=10, steps=20, images=60)
 KERNELS: list[Kernel] = ["imq", "rbf"]
 
 

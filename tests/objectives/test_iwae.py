@@ -16,7 +16,7 @@ from vae_experiments.models.priors import GaussianMixture, Prior, StandardNormal
 from vae_experiments.models.vae import VAE
 from vae_experiments.objectives import ELBO, IWAE, Progress
 
-BEGIN = Progress(step=0, steps_per_epoch=10, max_epochs=2, images=60)
+BEGIN = Progress(step=0, steps_per_epoch=10, steps=20, images=60)
 LATENTS, SIGMA = 2, 0.6
 
 Estimator = Literal["iwae", "dreg"]

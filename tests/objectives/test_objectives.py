@@ -30,7 +30,7 @@ from vae_experiments.objectives import (
     weight_in_nats,
 )
 
-BEGIN = Progress(step=0, steps_per_epoch=10, max_epochs=2, images=60)
+BEGIN = Progress(step=0, steps_per_epoch=10, steps=20, images=60)
 
 
 def small_vae(spread: str = "logvar", latent_dim: int = 3) -> VAE:

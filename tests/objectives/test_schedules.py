@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from vae_experiments.objectives import Cosine, Cyclical, LinearWarmup, Progress, Schedule, Sigmoid
 
-BEGIN = Progress(step=0, steps_per_epoch=10, max_epochs=4, images=60)
+BEGIN = Progress(step=0, steps_per_epoch=10, steps=40, images=60)
 
 SCHEDULES: list[Schedule] = [
     LinearWarmup(length=20, start=0.5, end=2.5),

@@ -142,7 +142,7 @@ def test_a_schedule_ends_where_the_example_beside_it_says(composed: Compose, pat
         schedule, *end = example.split()
         weight = schedule.partition("@objective.")[2].partition("=")[0]
         objective_now = RunConfig.of(composed(*objective, schedule, *end)).objective
-        last = objective_now.scheduled(Progress(step=10**6, steps_per_epoch=1, max_epochs=10, images=1))[weight]
+        last = objective_now.scheduled(Progress(step=10**6, steps_per_epoch=1, steps=10, images=1))[weight]
         assert last == (float(end[0].partition("=")[2]) if end else 25.0)  # capacity's own
 
 

@@ -52,11 +52,11 @@ def test_the_time_of_an_epoch_is_that_of_a_real_one(composed: Composed) -> None:
 
 
 def test_whole_runs_are_extrapolated() -> None:
-    extent = Extent(parameters=10, train=95, val=20, batch_size=10, max_epochs=3, pictures=True, record=True)
+    extent = Extent(parameters=10, train=95, val=20, batch_size=10, epochs=3, pictures=True, record=True)
     cost = Sample(step=2.0, val_image=0.5, peak=1e6).cost(extent)
     assert cost.epoch_seconds == 2.0 * 9.5 + 0.5 * 20  # the last batch holds half as many images
     assert cost.total_seconds == 3 * cost.epoch_seconds + START_SECONDS + PICTURES_SECONDS + RECORD_SECONDS
-    small = Extent(parameters=10, train=5, val=20, batch_size=10, max_epochs=3, pictures=False, record=False)
+    small = Extent(parameters=10, train=5, val=20, batch_size=10, epochs=3, pictures=False, record=False)
     assert Sample(step=2.0, val_image=0.5, peak=1e6).cost(small).epoch_seconds == 2.0 + 0.5 * 20
 
 

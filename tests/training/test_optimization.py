@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR,
 from vae_experiments.config.construct import Later, construct
 from vae_experiments.errors import InputError
 from vae_experiments.training.optimization import build_optimizer, build_scheduler
+from vae_experiments.training.warmup_stable_decay import WarmupStableDecay
 
 TORCH = "torch.optim.lr_scheduler"
 
@@ -86,3 +87,21 @@ def test_what_is_no_optimizer_is_refused() -> None:
 def test_an_optimizer_that_needs_the_loss_again_is_refused() -> None:
     with pytest.raises(InputError, match="LBFGS"):
         build_optimizer(torch.optim.LBFGS, torch.nn.Linear(2, 2))
+
+
+def test_warmup_stable_decay_is_two_ramps_and_a_plain() -> None:
+    optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=2.0)
+    scheduler = WarmupStableDecay(optimizer, total=100, warmup=0.1, decay=0.2)
+    rates = []
+    for _ in range(100):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert rates[:10] == pytest.approx([0.1 + 0.2 * i for i in range(10)])
+    assert rates[10:80] == [2.0] * 70
+    assert rates[80:] == pytest.approx([1.95 - 0.1 * i for i in range(20)])
+
+
+def test_warmup_and_decay_fit_into_the_run() -> None:
+    with pytest.raises(InputError, match=r"warmup=0\.6 and decay=0\.5"):
+        built("step", _target_=f"{WarmupStableDecay.__module__}.WarmupStableDecay", total="run", warmup=0.6, decay=0.5)

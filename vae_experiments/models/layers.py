@@ -67,6 +67,39 @@ class Conv2d(nn.Conv2d):
         )
 
 
+class LateConv2d(Conv2d):
+    """Begins as the identity, and joins the training after a while (Net2DeeperNet, Chen et al. 2016).
+
+    Until then it costs nothing: where its input is not negative, behind a ReLU, leaving it out changes no value.
+    Input and output have the same shape.
+
+    Args:
+        channels: of both.
+        kernel_size: odd.
+        start: the training passes that are made without it; counted in the buffer `passes`.
+    """
+
+    passes: Tensor
+
+    def __init__(self, channels: int, kernel_size: int, start: int) -> None:
+        super().__init__(channels, channels, kernel_size, padding=kernel_size // 2)
+        self.start = start
+        self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
+
+    def become_identity(self) -> None:
+        """Its first weights."""
+        nn.init.dirac_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.passes += 1
+            if self.passes.item() <= self.start:
+                return x
+        return super().forward(x)
+
+
 class _ThinConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, weight: Tensor) -> Tensor:

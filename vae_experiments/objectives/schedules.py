@@ -14,7 +14,7 @@ class Progress:
 
     step: int  # finished updates
     steps_per_epoch: int
-    max_epochs: int
+    steps: int  # of the whole run
     images: int  # in the training part
 
 
@@ -36,10 +36,9 @@ class Schedule(ABC):
 
     def __call__(self, progress: Progress) -> float:
         """The weight at that point of the training."""
-        steps = {"steps": 1, "epochs": progress.steps_per_epoch}
-        whole = progress.steps_per_epoch * progress.max_epochs
+        units = {"steps": 1, "epochs": progress.steps_per_epoch, "run": progress.steps}
         return self.start + (self.end - self.start) * self.share(
-            progress.step / (self.length * steps.get(self.unit, whole))
+            progress.step / (self.length * units[self.unit])
         )
 
     @abstractmethod

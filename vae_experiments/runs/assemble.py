@@ -80,13 +80,12 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
             "arithmetic": f"{hardware.device.type} {hardware.precision}, torch {torch.__version__}",
         },
     )
-    epochs = config.trainer.max_epochs
     run.state.scheduler = build_scheduler(
         config.scheduler,
         optimizer,
         interval=config.trainer.scheduler_interval,
-        steps=epochs * run.steps_per_epoch,
-        epochs=epochs,
+        steps=run.steps,
+        epochs=run.epochs,
     )
     if world.is_first:
         _say_what_runs(run)

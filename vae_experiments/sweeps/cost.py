@@ -46,7 +46,7 @@ class Extent:
     train: int  # images
     val: int
     batch_size: int
-    max_epochs: int
+    epochs: float  # of the whole run
     pictures: bool
     record: bool
     draws: int = 1  # latents per image
@@ -69,7 +69,7 @@ class Sample:
         """Of a whole run of that extent."""
         epoch = self.step * extent.train / min(extent.batch_size, extent.train) + self.val_image * extent.val
         around = START_SECONDS + PICTURES_SECONDS * extent.pictures + RECORD_SECONDS * extent.record
-        total = extent.max_epochs * epoch + around
+        total = extent.epochs * epoch + around
         peak = self.peak + SPREAD_BYTES + PICTURES_BYTES * extent.pictures + RECORD_BYTES * extent.record
         return Cost(extent.parameters, self.step, epoch, total, round(peak), approximate)
 

@@ -89,7 +89,7 @@ def take_sample(config: Mapping[str, Any]) -> tuple[Extent, Sample]:
     typed = RunConfig.of(config)
     run = assemble(replace(typed, hooks={}), dict(config), RunFolder(Path()), World())
     run.state.scheduler = None  # it may not be advanced beyond the run's length
-    extent = _extent(typed, run.data, run.state.vae)
+    extent = _extent(typed, run.data, run.state.vae, run.steps / run.steps_per_epoch)
     return extent, Sample(_time_steps(run), _time_validation(run), _peak_bytes())
 
 
@@ -201,12 +201,12 @@ def _try_on(config: Mapping[str, Any], data: dict[str, ImageData], models: dict[
         models[model] = _build_on_meta(lambda: build_vae(*parts, data[source].dataset.image_shape))
     vae = models[model]
     typed.objective.check(vae)
-    extent = _extent(typed, data[source], vae)
-    epochs = typed.trainer.max_epochs
-    steps = epochs * -(-extent.train // extent.batch_size)
+    steps_per_epoch = -(-len(data[source].parts.train) // typed.architecture.batch_size)
+    steps = typed.trainer.steps(steps_per_epoch)
+    epochs = -(-steps // steps_per_epoch)
     optimizer = build_optimizer(typed.optimizer, vae)
     build_scheduler(typed.scheduler, optimizer, interval=typed.trainer.scheduler_interval, steps=steps, epochs=epochs)
-    return extent
+    return _extent(typed, data[source], vae, steps / steps_per_epoch)
 
 
 def _build_on_meta(build: Callable[[], VAE]) -> VAE:
@@ -217,13 +217,13 @@ def _build_on_meta(build: Callable[[], VAE]) -> VAE:
         return build().to("meta")
 
 
-def _extent(typed: RunConfig, data: ImageData, vae: VAE) -> Extent:
+def _extent(typed: RunConfig, data: ImageData, vae: VAE, epochs: float) -> Extent:
     return Extent(
         parameters=sum(p.numel() for p in vae.parameters()),
         train=len(data.parts.train),
         val=len(data.parts.val),
         batch_size=typed.architecture.batch_size,
-        max_epochs=typed.trainer.max_epochs,
+        epochs=epochs,
         pictures=any(isinstance(hook, Gallery) for hook in typed.hooks.values()),
         record=typed.tracking.enabled,
         draws=typed.objective.draws,

@@ -77,7 +77,7 @@ class ProgressFile(Hook):
         state = run.state
         head = {
             "epoch": state.epoch,
-            "max_epochs": run.trainer.max_epochs,
+            "max_epochs": run.epochs,
             "batch": state.batch,
             "steps_per_epoch": run.steps_per_epoch,
             "loss": state.sums[0].item() / state.images if state.images else None,
@@ -95,7 +95,7 @@ class ProgressFile(Hook):
     def _seconds_left(self, run: TrainingRun) -> float | None:
         """Everything since the start counts, validation and pictures too: they come again with each epoch."""
         done = run.state.step - self._steps_before
-        left = (run.trainer.max_epochs - run.state.epoch) * run.steps_per_epoch - run.state.batch
+        left = run.steps - run.state.step
         if run.done or left <= 0:
             return 0.0
         return left * (time.monotonic() - self._begun) / done if done else None

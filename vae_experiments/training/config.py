@@ -14,6 +14,7 @@ class TrainerConfig:
 
     Args:
         max_epochs: passes over the training part.
+        max_steps: updates after which the run ends, in the middle of an epoch if need be; None: max_epochs alone.
         device: auto takes CUDA, then Apple's MPS, then the CPU.
         precision: of the forward pass; auto takes bfloat16 where the hardware multiplies in it.
         threads: CPU threads; None leaves PyTorch's choice. Part of what makes results repeat to the bit.
@@ -25,6 +26,7 @@ class TrainerConfig:
     """
 
     max_epochs: Annotated[int, Ge(1)] = 3
+    max_steps: Annotated[int, Ge(1)] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: Annotated[int, Ge(1)] | None = None
@@ -32,6 +34,11 @@ class TrainerConfig:
     clip_grad_norm: Annotated[float, Gt(0)] | None = None
     scheduler_interval: Literal["step", "epoch"] = "step"
     eval_batch_size: Annotated[int, Ge(1)] = 500
+
+    def steps(self, per_epoch: int) -> int:
+        """Updates in a whole run, of so many per epoch."""
+        steps = self.max_epochs * per_epoch
+        return steps if self.max_steps is None else min(steps, self.max_steps)
 
     def better(self, value: float, than: float) -> bool:
         """Whether one value of the monitored metric beats another."""

@@ -33,7 +33,7 @@ class Checkpoint(Hook):
 
     def on_step(self, run: TrainingRun) -> None:
         # The last step of an epoch is saved with its validation, a moment later.
-        if time.monotonic() - self._saved >= self.every_seconds and run.state.batch < run.steps_per_epoch:
+        if time.monotonic() - self._saved >= self.every_seconds and run.state.batch < run.steps_of_epoch:
             self._save(run)
 
     def on_epoch_end(self, run: TrainingRun) -> None:

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from vae_experiments.data.batches import Batch, binarize, epoch_order
 from vae_experiments.errors import Interrupted, RunFailed
+from vae_experiments.models.layers import LateConv2d
 from vae_experiments.models.vae import VAE
 from vae_experiments.objectives import Objective, Progress, Terms
 from vae_experiments.training.run import TrainingRun
@@ -23,14 +24,14 @@ log = logging.getLogger(__name__)
 
 
 def fit(run: TrainingRun) -> None:
-    """Trains until `trainer.max_epochs`, or until a hook says stop.
+    """Trains until `trainer.max_epochs` or `trainer.max_steps`, or until a hook says stop.
 
     Raises:
         Interrupted: after a signal, once the hooks have saved what is to be saved.
         RunFailed: when a loss or a gradient is not finite; that update is not made.
     """
     step = StepModule(run.state.vae, run.objective)
-    module = DistributedDataParallel(step) if run.world.size > 1 else step
+    module = step if run.world.size == 1 else parallel(step)
     validation = Validation(run)
     for hook in run.hooks:
         hook.on_start(run)
@@ -55,13 +56,18 @@ class StepModule(nn.Module):
         return self.objective(self.vae, x, noise, progress)
 
 
+def parallel(step: StepModule) -> DistributedDataParallel:
+    """The same on several processes, with their gradients averaged."""
+    return DistributedDataParallel(step, find_unused_parameters=any(isinstance(m, LateConv2d) for m in step.modules()))
+
+
 def train_epoch(run: TrainingRun, module: nn.Module) -> None:
     """Trains the epoch under way from its first batch, or from where a checkpoint left it."""
     state = run.state
     state.vae.train()
     order = epoch_order(run.data.parts.train, run.seed, state.epoch)
     watch = Stopwatch()
-    while state.batch < run.steps_per_epoch:
+    while state.batch < run.steps_of_epoch:
         stop = (state.batch + 1) * run.batch_size
         run.images.expect(order[stop : stop + run.batch_size])
         train_step(run, module, order[stop - run.batch_size : stop])

@@ -37,18 +37,22 @@ class ProgressDisplay(Hook):
                 console=console, transient=True, refresh_per_second=4,
             )  # fmt: skip
             self._bar.start()
-            self._task = self._bar.add_task("", total=run.steps_per_epoch, text="")
+            self._task = self._bar.add_task("", total=run.steps_of_epoch, text="")
 
     def on_step(self, run: TrainingRun) -> None:
         now = time.monotonic()
         if now - self._last < (0.25 if self._bar else self.every_seconds):
             return
         self._last = now
-        title = f"epoch {run.state.epoch + 1}/{run.trainer.max_epochs}"
+        title = f"epoch {run.state.epoch + 1}/{run.epochs}"
         if self._bar:
-            self._bar.update(self._task, description=title, completed=run.state.batch, text=self._figures(run, now))
+            self._bar.update(
+                self._task, description=title, total=run.steps_of_epoch, completed=run.state.batch,
+                text=self._figures(run, now),
+            )  # fmt: skip
         else:
-            log.info("%s %3.0f%%  %s", title, 100 * run.state.batch / run.steps_per_epoch, self._figures(run, now))
+            share = run.state.batch / run.steps_of_epoch
+            log.info("%s %3.0f%%  %s", title, 100 * share, self._figures(run, now))
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         m = run.metrics
@@ -56,7 +60,7 @@ class ProgressDisplay(Hook):
         log.info(
             "epoch %d/%d  train loss %.4g  val loss %.4g  elbo %.2f (reconstruction %.2f, kl %.2f)  "
             "%.0f images/s  %s%s",
-            run.state.epoch, run.trainer.max_epochs, m["train/loss"], m["val/loss"], m["val/elbo"],
+            run.state.epoch, run.epochs, m["train/loss"], m["val/loss"], m["val/elbo"],
             m["val/reconstruction"], m["val/kl"], m["time/images_per_second"], _clock(m["time/epoch_seconds"]), best,
         )  # fmt: skip
 
@@ -68,7 +72,7 @@ class ProgressDisplay(Hook):
         state, per_epoch = run.state, len(run.data.parts.train)
         seen = state.epoch * per_epoch + state.images
         rate = max(seen - self._done, 1) / max(now - self._begun, 1e-9)
-        left = (run.trainer.max_epochs * per_epoch - seen) / rate
+        left = (run.steps - state.step) * run.batch_size / rate
         return f"loss {state.sums[0].item() / state.images:.4g}  {rate:.0f} images/s  {_clock(left)} left"
 
 

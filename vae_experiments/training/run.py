@@ -67,14 +67,29 @@ class TrainingRun:
         return -(-len(self.data.parts.train) // self.batch_size)
 
     @property
+    def steps(self) -> int:
+        """Updates in the whole run."""
+        return self.trainer.steps(self.steps_per_epoch)
+
+    @property
+    def epochs(self) -> int:
+        """In the whole run; the last may be a short one."""
+        return -(-self.steps // self.steps_per_epoch)
+
+    @property
+    def steps_of_epoch(self) -> int:
+        """Updates in the epoch under way."""
+        return min(self.steps_per_epoch, self.steps - self.state.epoch * self.steps_per_epoch)
+
+    @property
     def progress(self) -> Progress:
         """How far it is, as schedules see it."""
-        return Progress(self.state.step, self.steps_per_epoch, self.trainer.max_epochs, len(self.data.parts.train))
+        return Progress(self.state.step, self.steps_per_epoch, self.steps, len(self.data.parts.train))
 
     @property
     def done(self) -> bool:
         """Whether no epoch is left to train."""
-        return self.stop or self.state.epoch >= self.trainer.max_epochs
+        return self.stop or self.state.epoch >= self.epochs
 
     @property
     def metrics(self) -> Metrics:

@@ -220,7 +220,7 @@ def test_digits_are_learned_from_a_sane_start(name: str, digits: Tensor) -> None
     losses = []
     for step in range(24):
         noise = torch.randn(50, 2, generator=torch.Generator().manual_seed(step))
-        terms = ELBO()(vae, digits[step % 4 :: 4], noise, Progress(step, 4, 6, 200))
+        terms = ELBO()(vae, digits[step % 4 :: 4], noise, Progress(step, 4, 24, 200))
         optimizer.zero_grad()
         terms.loss.mean().backward()
         optimizer.step()

@@ -8,7 +8,7 @@ from torch import nn
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures.base import Architecture, activation
-from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, Unflatten
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, LateConv2d, Unflatten
 from vae_experiments.models.shapes import ImageShape
 
 Positive = Annotated[int, Ge(1)]
@@ -28,6 +28,8 @@ class Conv(Architecture):
         kernel_size: odd; layers are padded so that only strides change the size.
         dense: width of the dense layer between the convolutions and the latent heads.
         activation: after every layer but the last.
+        deepen_at: the training step at which convolutions join whose input and output have the same shape.
+            Before, they are the identity and cost nothing; 0 trains all from the first step on.
     """
 
     filters: list[Positive] = field(default_factory=lambda: [32, 64, 64, 64])
@@ -35,6 +37,7 @@ class Conv(Architecture):
     kernel_size: Positive = 3
     dense: Positive = 32
     activation: str = "relu"
+    deepen_at: Annotated[int, Ge(0)] = 0
 
     def __post_init__(self) -> None:
         if not self.filters:
@@ -52,6 +55,11 @@ class Conv(Architecture):
                 "pixels"
             )
         activation(self.activation)
+        if self.deepen_at > 0 and self.activation != "relu":
+            raise InputError(
+                f"architecture.deepen_at={self.deepen_at}: only behind a ReLU is the identity left as it is; "
+                "set architecture.activation=relu, or architecture.deepen_at=0"
+            )
 
     @property
     def features(self) -> int:
@@ -69,8 +77,11 @@ class Conv(Architecture):
         layers: list[nn.Module] = []
         channels = image_shape[0]
         for filters, stride in zip(self.filters, self.strides, strict=True):
+            late = self.deepen_at > 0 and stride == 1 and channels == filters and len(layers) > 0
             layers += [
-                Conv2d(channels, filters, self.kernel_size, stride, padding=self.kernel_size // 2),
+                LateConv2d(filters, self.kernel_size, self.deepen_at)
+                if late
+                else Conv2d(channels, filters, self.kernel_size, stride, padding=self.kernel_size // 2),
                 activation(self.activation),
             ]
             channels = filters
@@ -81,6 +92,12 @@ class Conv(Architecture):
             activation(self.activation),
         ]
         return nn.Sequential(*layers)
+
+    def initialize(self, network: nn.Module) -> None:
+        super().initialize(network)
+        for layer in network.modules():
+            if isinstance(layer, LateConv2d):
+                layer.become_identity()
 
     def decoder(self, image_shape: ImageShape, params_per_channel: int) -> nn.Module:
         sizes = self._sizes(image_shape)
