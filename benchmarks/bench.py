@@ -7,14 +7,25 @@ the figures are printed only: the page holds those of one whole run.
 """
 
 import argparse
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 
+import ablation
+import decoding
+import growth
+import memory
+import precision
+import speedrun
+import start
+import sweeping
 import training
-from child import HERE
+import upkeep
+from child import HERE, Failed
 from machine import machine
 from settings import Settings
 
-SECTIONS: dict[str, ModuleType] = {module.__name__: module for module in (training,)}
+ORDER = (training, ablation, precision, speedrun, sweeping, start, upkeep, decoding, memory, growth)
+SECTIONS: dict[str, ModuleType] = {module.__name__: module for module in ORDER}
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
@@ -35,14 +46,24 @@ def main() -> None:
         parser.error("--rounds and --threads: at least 1")
 
     settings = Settings(1, given.threads, 1000) if given.quick else Settings(given.rounds, given.threads)
-    parts = [HEAD, "## The machine", machine()]
-    for name in given.sections or SECTIONS:
-        section = SECTIONS[name]
-        parts.append(section.markdown(section.measure(settings)))
-    page = "\n\n".join(parts) + "\n"
-    print(page)
+    parts = []
+    for part in sections(given.sections or list(SECTIONS), settings):
+        print(f"{part}\n", flush=True)
+        parts.append(part)
     if not given.quick and not given.sections:
-        PAGE.write_text(page, encoding="utf-8")
+        PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def sections(names: Iterable[str], settings: Settings) -> Iterator[str]:
+    """The page's parts, one by one; a section that cannot be measured says why, and the others go on."""
+    yield HEAD
+    yield "## The machine"
+    yield machine()
+    for name in names:
+        try:
+            yield SECTIONS[name].markdown(SECTIONS[name].measure(settings))
+        except Failed as failed:
+            yield f"## {name}\n\nNot measured: {failed}."
 
 
 if __name__ == "__main__":

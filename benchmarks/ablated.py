@@ -1,0 +1,98 @@
+"""The default training step without one of the things that make it fast.
+
+    cd benchmarks; python -m ablated WHAT BATCH_SIZE THREADS
+
+Prints a JSON line: images per second.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from decoding import default_config
+from torch import Tensor, nn
+
+from vae_experiments.models import layers
+from vae_experiments.models.build import build_vae
+from vae_experiments.objectives import Progress
+from vae_experiments.training.hardware import choose, keep_freed_memory
+from vae_experiments.training.optimization import build_optimizer
+
+SHAPE = (1, 28, 28)
+SECONDS = 2.0  # of measuring
+WARM_UP = 8  # steps
+
+
+def flatten_channels_first(self: layers.Flatten, x: Tensor) -> Tensor:
+    """As torch.nn.Flatten orders them."""
+    return x.flatten(1)
+
+
+def unflatten_channels_first(self: layers.Unflatten, x: Tensor) -> Tensor:
+    """As torch.nn.Unflatten does."""
+    height, width, channels = self.shape
+    return x.reshape(-1, channels, height, width)
+
+
+def nothing() -> None:
+    """All as it is."""
+
+
+def plain_order() -> None:
+    """Flattens as PyTorch does."""
+    layers.Flatten.forward = flatten_channels_first  # type: ignore[method-assign]
+    layers.Unflatten.forward = unflatten_channels_first  # type: ignore[method-assign]
+
+
+def plain_transposed() -> None:
+    """Transposed convolutions of PyTorch's, bias and all."""
+    layers.ConvTranspose2d.forward = nn.ConvTranspose2d.forward  # type: ignore[assignment, method-assign]
+
+
+def plain_thin() -> None:
+    """Convolutions of PyTorch's, also to few channels."""
+    layers.Conv2d.forward = nn.Conv2d.forward  # type: ignore[method-assign]
+
+
+PATCHES: dict[str, Callable[[], None]] = {"order": plain_order, "transposed": plain_transposed, "thin": plain_thin}
+
+
+def main() -> None:
+    """Measures."""
+    what, batch_size, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(threads)
+    PATCHES.get(what, nothing)()
+    if what != "memory":
+        keep_freed_memory()
+    overrides = {"precision": ["trainer.precision=float32"], "fused": ["optimizer.fused=false"]}
+    config = default_config(*overrides.get(what, []))
+    hardware = choose(config.trainer)
+    layout = torch.contiguous_format if what == "layout" else torch.channels_last
+    torch.manual_seed(0)
+    vae = build_vae(config.architecture, config.posterior, config.prior, config.likelihood, SHAPE)
+    vae.to(memory_format=layout)  # type: ignore[call-overload]
+    optimizer = build_optimizer(config.optimizer, vae)
+    x = torch.rand(batch_size, *SHAPE).to(memory_format=layout)
+    noise = config.objective.noise(vae, batch_size, torch.Generator().manual_seed(0))
+
+    def step() -> None:
+        with hardware.autocast():
+            loss = config.objective(vae, x, noise, Progress(0, 100, 300, 100 * batch_size)).loss.mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    for _ in range(WARM_UP):
+        step()
+    laps = []
+    while sum(laps) < SECONDS:
+        before = time.perf_counter()
+        step()
+        laps.append(time.perf_counter() - before)
+    print(json.dumps({"images_per_second": batch_size * len(laps) / sum(laps)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""A section of the bench: how long it takes until a command has begun, and how much of that is our own doing.
+
+    python benchmarks/start.py
+
+The least of several times: whatever else the machine does only adds. Files are in the system's cache, and the
+tracking database is there.
+"""
+
+import sys
+from pathlib import Path
+
+from command import VAE, run, scratch, watched
+from settings import Settings
+
+REPEATS = 3  # in each round
+# What a run imports of these two until its first step, the optimizer's share of PyTorch's compiler included.
+IMPORTS = "import torch, torch._dynamo, mlflow, mlflow.store.tracking.sqlalchemy_store, os; os._exit(0)"
+TRAIN = (*VAE, "train", "dataset=mnist5k")
+COMMANDS = {
+    "a bare interpreter": (sys.executable, "-c", "pass"),
+    "`vae --help`": (*VAE, "--help"),
+    "`vae train --cfg job`": (*VAE, "train", "--cfg", "job"),
+    "importing PyTorch and MLflow, and no more": (sys.executable, "-c", IMPORTS),
+    "`vae train`, until its first step is done": (*TRAIN, watched("FirstStep")),
+}
+BARE, HELP, CFG, LIBRARIES, FIRST = COMMANDS
+
+
+def measure(settings: Settings) -> dict[str, float]:
+    """Seconds of each."""
+    with scratch() as folder:
+        for command in COMMANDS.values():  # fills the caches
+            run(command, folder, settings.threads)
+        return {name: least(command, folder, settings) for name, command in COMMANDS.items()}
+
+
+def least(command: tuple[str, ...], folder: Path, settings: Settings) -> float:
+    """Seconds, the fewest of several runs."""
+    return min(run(command, folder, settings.threads).seconds for _ in range(REPEATS * settings.rounds))
+
+
+def markdown(seconds: dict[str, float]) -> str:
+    """The section."""
+    rows = [f"| {name} | {each:.2f} |" for name, each in seconds.items()]
+    rows.append(f"| our own share of that first step | {seconds[FIRST] - seconds[LIBRARIES]:.2f} |")
+    rows.append(f"| our own share of `vae --help` | {seconds[HELP] - seconds[BARE]:.2f} |")
+    table = "\n".join(["| | seconds |", "|---|---:|", *rows])
+    return f"## Start\n\nThe least of several runs, with warm caches.\n\n{table}"
+
+
+if __name__ == "__main__":
+    print(markdown(measure(Settings())))

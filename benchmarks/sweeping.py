@@ -1,0 +1,87 @@
+"""A section of the bench: eight models of one shape, side by side and one after another.
+
+python benchmarks/sweeping.py
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from command import VAE, run, scratch
+from settings import Settings
+
+from vae_experiments.sweeps.progress import read_progress
+
+JOBS = 8
+EPOCHS = 3
+KEYS = ("dataset=mnist5k", f"trainer.max_epochs={EPOCHS}", "figures.epoch_manifold_size=0", "hooks.gallery=null")
+SWEEP = (f"seed=range({JOBS})", "sweep.estimate=false")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Seconds: of the whole command, and of its jobs' training added up."""
+
+    whole: float
+    training: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The same jobs three times.
+
+    Args:
+        together: as many at once as there are threads, one thread each.
+        alone: one at a time, on all threads.
+        start: seconds of a command of one job, less that job's training: what a sweep has once.
+    """
+
+    threads: int
+    together: Sweep
+    alone: Sweep
+    start: float
+
+    @property
+    def overhead(self) -> float:
+        """Seconds of a core per job beyond its training, once the command has begun."""
+        return ((self.together.whole - self.start) * self.threads - self.together.training) / JOBS
+
+
+def measure(settings: Settings) -> Measured:
+    """Sweeps twice, and starts once more."""
+    with scratch() as folder:
+        run((*VAE, "train", "-m", *KEYS, "seed=0", "trainer.max_epochs=1", *SWEEP[1:]), folder, 1)  # makes the store
+        one = sweep(folder, settings.threads, 1, "seed=0")
+        return Measured(
+            settings.threads,
+            sweep(folder, settings.threads, settings.threads, SWEEP[0]),
+            sweep(folder, settings.threads, 1, SWEEP[0]),
+            one.whole - one.training,
+        )
+
+
+def sweep(folder: Path, threads: int, at_once: int, seeds: str) -> Sweep:
+    """One sweep of the jobs."""
+    before = set(folder.glob("multirun/*"))
+    shares = (f"sweep.jobs={at_once}", f"trainer.threads={threads // at_once}")
+    ended = run((*VAE, "train", "-m", *KEYS, seeds, *SWEEP[1:], *shares), folder, threads)
+    (made,) = set(folder.glob("multirun/*")) - before
+    histories = [read.history for job in made.iterdir() if job.is_dir() and (read := read_progress(job))]
+    return Sweep(ended.seconds, sum(row["time/epoch_seconds"] for history in histories for row in history))
+
+
+def markdown(measured: Measured) -> str:
+    """The section."""
+    ratio = measured.alone.whole / measured.together.whole
+    return (
+        "## A sweep\n\n"
+        f"{JOBS} models of the default network, {EPOCHS} epochs of 4,000 digits each, recorded in MLflow; seconds of "
+        "the whole command.\n\n"
+        f"- {measured.threads} at once, a thread each: {measured.together.whole:.0f} s; one after another on "
+        f"{measured.threads} threads: {measured.alone.whole:.0f} s, {ratio:.2f} times as long.\n"
+        f"- A job takes {measured.overhead:.1f} s of a core beyond its training's steps (validation, checkpoints, "
+        f"diagnosis, MLflow), the sweep once {measured.start:.1f} s."
+    )
+
+
+if __name__ == "__main__":
+    print(markdown(measure(Settings())))

@@ -1,0 +1,79 @@
+"""What the bench's sections make of their measurements."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from vae_experiments.models import layers
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _beside_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+
+def section(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+def test_every_section_is_measured_and_written() -> None:
+    for module in section("bench").SECTIONS.values():
+        assert callable(module.measure)
+        assert callable(module.markdown)
+
+
+def test_a_jobs_overhead_is_what_its_core_did_besides_training() -> None:
+    sweeping = section("sweeping")
+    # Two cores for 50 s, of which 6 s before anything began: 88 core-seconds for 80 of training.
+    measured = sweeping.Measured(2, sweeping.Sweep(50, 80), sweeping.Sweep(95, 60), start=6)
+    assert measured.overhead == pytest.approx(1.0)
+    assert "1.90 times as long" in sweeping.markdown(measured)
+
+
+def test_memory_that_grows_is_seen_beside_that_which_does_not() -> None:
+    memory = section("memory")
+    flat = [10**8] * 100 + [2 * 10**8] * 100  # what is taken in the first half is no growth
+    assert memory.Measured(0, flat, None).growth == pytest.approx(0, abs=1)
+    assert memory.Measured(0, [x + 4096 * i for i, x in enumerate(flat)], None).growth == pytest.approx(4096)
+
+
+def test_bfloat16_is_judged_by_float32s_own_spread() -> None:
+    precision = section("precision")
+    assert ", within " in precision.markdown({"float32": [200.0, 202.0], "bfloat16": [201.0, 203.0]})
+    assert "**OUTSIDE**" in precision.markdown({"float32": [200.0, 202.0], "bfloat16": [203.0, 205.0]})
+
+
+def test_the_speedrun_counts_the_seeds_that_reach_the_target() -> None:
+    speedrun = section("speedrun")
+    text = speedrun.markdown(speedrun.Measured([30.0, 40.0, 32.0], [0.1830, 0.1833, 0.1840]))
+    assert "2 of 10 seeds reach it, in 32.0 s (30.0 to 40.0)" in text
+
+
+def test_growth_is_told_from_linear() -> None:
+    text = section("growth").markdown(section("growth").Measured({100: 1.0, 200: 2.0}, {10: 1.0, 20: 8.0}))
+    assert "| 200 | 2.00 | 1.00 |" in text
+    assert "| 20 | 8.00 | 2.00 |" in text
+
+
+@pytest.mark.parametrize("what", ["order", "transposed", "thin"])
+def test_what_an_ablation_leaves_out_changes_no_value(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)
+    layer = {
+        "order": layers.Flatten(),
+        "transposed": layers.ConvTranspose2d(6, 3, 3),
+        "thin": layers.Conv2d(6, 1, 3, padding=1),
+    }[what]
+    before = layer(x)
+    monkeypatch.setattr(type(layer), "forward", type(layer).forward)  # put back afterwards
+    monkeypatch.setattr(layers.Unflatten, "forward", layers.Unflatten.forward)
+    section("ablated").PATCHES[what]()
+    after = layer(x)
+    if what == "order":  # of the same values
+        before, after = before.sort(1).values, after.sort(1).values
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
