@@ -59,7 +59,7 @@ def test_without_a_ref_it_is_the_latest_sweep(vae: Vae, at: Path) -> None:
     header, *lines = ended.out.splitlines()[1:]
     assert header.split()[:3] == ["latent_dim", "status", "elbo"]
     assert sorted(line.split()[:2] for line in lines[:2]) == [["2", "FINISHED"], ["3", "FINISHED"]]
-    assert names(at / "comparison") == TABLES | PICTURES | {"contact_sheet.png"}
+    assert names(at / "comparison") == TABLES | PICTURES | {"contact_sheet.png", "explorer.html"}
     assert str(at / "comparison" / "table.md") in ended.err
 
 

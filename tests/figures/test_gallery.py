@@ -21,7 +21,7 @@ from vae_experiments.models.priors import StandardNormal
 SMALL = FiguresConfig(manifold_size=4, max_traversals=3)
 ALWAYS = {
     "network.txt", "loss_curves.png", "dataset_samples.png", "reconstructions.png", "latent_scatter.png",
-    "manifold.png", "prior_samples.png", "traversals.png", "interpolations.png",
+    "manifold.png", "prior_samples.png", "traversals.png", "interpolations.png", "explorer.html",
 }  # fmt: skip
 DIAGRAMS = {f"network_{part}.svg" for part in ("encoder", "decoder", "vae")}
 LABELLED = {"class_images.png"}
@@ -99,7 +99,7 @@ def test_a_broken_decoder_leaves_what_needs_no_decoder(make_vae, make_data, hist
     assert _names(files) == {"network.txt", "loss_curves.png", "dataset_samples.png", "latent_scatter.png"}
     failed = {r.args[0] for r in caplog.records if "could not be drawn" in r.message}
     assert failed == {
-        "reconstructions", "manifold", "prior_samples", "traversals", "interpolations", "class_images",
+        "reconstructions", "manifold", "prior_samples", "traversals", "interpolations", "class_images", "explorer",
     }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def write_report(
         keys: what varied, by full names; `seed` among them makes repeats.
         folder: made if it is not there; one process at a time writes it.
         title: of the table.
-        sheet: also draw the contact sheet, for which every run's checkpoint is read.
+        sheet: also draw the contact sheet and make the explorer, for which runs' checkpoints are read.
         metric: what "best" is of.
         tracking: where the checkpoints of runs are that have no folder on this machine; None leaves those out.
         trust: packages whose classes the stored configs may name.
@@ -55,11 +55,13 @@ def write_report(
     for name, picture in draw(rows, settings, metric).items():
         files += _guarded(name, picture, folder)
     if sheet:
-        from vae_experiments.comparison.sheet import draw_sheet  # torch takes a second to import
+        from vae_experiments.comparison.explorer import sweep_explorer  # torch takes a second to import
+        from vae_experiments.comparison.sheet import draw_sheet
 
         labels = lineup(rows, settings).labels
         store = tracking or TrackingConfig(enabled=False)
         files += _guarded("contact_sheet", lambda: draw_sheet(rows, settings, labels, metric, store, trust), folder)
+        files += _explorer(lambda: sweep_explorer(rows, labels, metric, store, trust, title=title), folder)
     return files
 
 
@@ -83,3 +85,16 @@ def _guarded(name: str, picture: "Callable[[], Figure | None]", folder: Path) ->
     except Exception as error:  # a picture is never worth the others; what went wrong is on record with its name
         log.warning("the picture %s could not be drawn: %s", name, error, exc_info=True)
         return []
+
+
+def _explorer(make: Callable[[], str | None], folder: Path) -> list[Path]:
+    path = folder / "explorer.html"
+    try:
+        page = make()
+        if page is None:
+            return []
+        write_atomically(path, [page.encode()])
+    except Exception as error:  # as a picture
+        log.warning("the explorer could not be made: %s", error, exc_info=True)
+        return []
+    return [path]

@@ -76,13 +76,13 @@ def draw_sheet(
     other_shapes: list[str] = []
     for row in candidates[:ROWS]:
         try:
-            run = _load(row, tracking, trust)
+            run = load_compared(row, tracking, trust)
             vae = run.vae()
             shape = shape or vae.image_shape
             if vae.image_shape != shape:
                 other_shapes.append(names[id(row)])
                 continue
-            data = _identity(run)
+            data = image_identity(run)
             if data not in known:
                 known[data] = _originals(run)
         except Exception as error:  # one run's damaged file or missing data is not the others' affair
@@ -121,7 +121,8 @@ def latent_points(vae: VAE) -> torch.Tensor:
     return torch.from_numpy(rng.standard_normal((widest, IMAGES), dtype=np.float32)[: vae.latent_dim].T.copy())
 
 
-def _load(row: Compared, tracking: TrackingConfig, trust: Sequence[str]) -> TrainedRun:
+def load_compared(row: Compared, tracking: TrackingConfig, trust: Sequence[str]) -> TrainedRun:
+    """The row's run, from its folder here or from the store; InputError where it has no checkpoint yet."""
     if row.folder is not None:
         return load_run(str(row.folder), tracking, trust)
     if row.run_id is None:
@@ -129,7 +130,7 @@ def _load(row: Compared, tracking: TrackingConfig, trust: Sequence[str]) -> Trai
     return load_run(row.run_id, tracking, trust)
 
 
-def _identity(run: TrainedRun) -> str:
+def image_identity(run: TrainedRun) -> str:
     """The same for runs whose images are the same."""
     config: dict[str, Any] = run.content["config"]
     return json.dumps(config["dataset"], sort_keys=True, default=str)

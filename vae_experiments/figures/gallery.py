@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 from vae_experiments.figures import pictures
 from vae_experiments.figures.config import FiguresConfig
 from vae_experiments.figures.curves import NATS, loss_curves
+from vae_experiments.figures.explorer.content import explorer
 from vae_experiments.figures.network import PARTS, diagram, summary, svg
 from vae_experiments.figures.style import save_png
 from vae_experiments.figures.subject import Subject
+from vae_experiments.files import write_atomically
 from vae_experiments.generation.layers import read_network
 from vae_experiments.models.vae import VAE
 
@@ -42,6 +44,7 @@ def draw_gallery(
     config: FiguresConfig,
     folder: Path,
     unit: str = NATS,
+    title: str = "",
 ) -> list[Path]:
     """Draws every picture of a trained model into `folder` and returns the files written.
 
@@ -55,6 +58,7 @@ def draw_gallery(
         config: what to draw.
         folder: made if it is not there.
         unit: of the loss.
+        title: of the explorer; the dataset's name if there is none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     subject = Subject(vae, data, config)
@@ -63,6 +67,8 @@ def draw_gallery(
     for name, picture in PICTURES.items():
         path = folder / f"{name}.png"
         files += _guarded(name, partial(_picture, picture, subject, path))
+    if config.explorer:
+        files += _guarded("explorer", lambda: [_explorer(subject, title, folder / "explorer.html")])
     return files
 
 
@@ -72,6 +78,11 @@ def _picture(picture: Callable[[Subject], Figure | None], subject: Subject, path
 
 def _written(figure: Figure | None, path: Path) -> list[Path]:
     return [] if figure is None else [save_png(figure, path)]
+
+
+def _explorer(subject: Subject, title: str, path: Path) -> Path:
+    write_atomically(path, [explorer(subject, title or subject.data.dataset.name).encode()])
+    return path
 
 
 def _network(vae: VAE, folder: Path) -> list[Path]:

@@ -2,12 +2,16 @@
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 from vae_experiments.figures.config import FiguresConfig
-from vae_experiments.figures.subject import Subject, epoch_manifold
+from vae_experiments.figures.frames import keep_frame
+from vae_experiments.figures.subject import Subject, epoch_manifold, glimpse
 from vae_experiments.training.run import Hook, TrainingRun
 
 log = logging.getLogger(__name__)
+
+FILM = "film"  # the folder of its frames, in the run's
 
 
 @dataclass(kw_only=True)
@@ -21,7 +25,10 @@ class UnfoldingManifold(Hook):
             return
         try:
             with run.hardware.autocast():  # finer than the eye, twice as fast and more
-                picture = epoch_manifold(Subject(run.state.vae, run.data, self.figures))
+                subject = glimpse(Subject(run.state.vae, run.data, self.figures))
+                picture = epoch_manifold(subject)
+                if self.figures.film:
+                    keep_frame(run.folder / FILM, run.state.epoch, picture, subject)
         except Exception as error:  # a picture is never worth a run
             log.warning("no manifold of epoch %d: %s", run.state.epoch, error)
         else:
@@ -40,5 +47,17 @@ class Gallery(Hook):
         folder = run.folder / "figures"
         history = [{"epoch": epoch, **metrics} for epoch, metrics in enumerate(run.state.history, start=1)]
         with run.hardware.autocast():
-            draw_gallery(run.state.vae, run.data, history, self.figures, folder, run.objective.unit)
+            draw_gallery(run.state.vae, run.data, history, self.figures, folder, run.objective.unit, run.name)
+            if self.figures.film:
+                _film(run, self.figures, folder)
         run.record.log_artifact(folder)
+
+
+def _film(run: TrainingRun, figures: FiguresConfig, folder: Path) -> None:
+    from vae_experiments.figures.film import draw_film
+
+    try:
+        subject = Subject(run.state.vae, run.data, figures)
+        draw_film(run.folder / FILM, run.state.epoch, subject, folder / "film.gif")
+    except Exception as error:  # as above
+        log.warning("the training film could not be made: %s", error, exc_info=True)

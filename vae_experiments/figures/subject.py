@@ -83,13 +83,19 @@ class Subject:
         return self.data.images(rows, self.config.seed)
 
 
+def glimpse(subject: Subject) -> Subject:
+    """The same with so few images encoded as may be while training goes on; itself where they are no more."""
+    if subject.config.max_points <= JUDGED:
+        return subject
+    return replace(subject, config=replace(subject.config, max_points=JUDGED))
+
+
 def epoch_manifold(subject: Subject) -> Pixels:
     """The manifold of a model in training as a plain uint8 picture [H, W, 3], at most 600 wide and high.
 
     One decode; with more than two latent dimensions also an encoding of a few validation images, to find
     the two most active ones. Never loads matplotlib with the default palette.
     """
-    few = replace(subject, config=replace(subject.config, max_points=JUDGED))
-    dims = few.manifold_dims()
+    dims = glimpse(subject).manifold_dims()
     tiles = manifold(subject.vae, subject.config.epoch_manifold_size, dims=dims)
     return manifold_frame(tiles, subject.manifold_ink)
