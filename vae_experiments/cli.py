@@ -23,9 +23,14 @@ VERBS = {
     "extractor": "the network in whose features samples are compared with real images",
     "encode": "latents of a dataset, to Parquet or CSV",
     "reproduce": "a published table, trained again and set beside what was printed",
+    "export": "encoder and decoder as ONNX and torch.export files",
+    "register": "encoder and decoder into MLflow's model registry, under an alias",
     "ui": "the MLflow UI on the store that the runs are in",
     "doctor": "what this machine has, and what would be chosen on it",
 }
+
+# What stands in a verb's place: the first is what the shell asks while one types.
+COMPLETION = ("--complete", "--install-completion", "--show-completion")
 
 HELP = """\
 vae: variational-autoencoder experiments with Hydra and MLflow
@@ -45,6 +50,8 @@ Begin with:
 A run, or a sweep, is named by REF: latest, best, an MLflow run id or the start of one, its name,
 its folder, or models:/name@alias.
 
+vae --install-completion: the shell completes verbs, choices, keys and runs (bash, zsh, fish).
+
 Exit status: 0 done, 1 a run failed, 2 bad input, 130 or 143 stopped by Ctrl-C or SIGTERM.
 """
 
@@ -59,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     verb, *rest = arguments
-    if verb not in VERBS:
+    if verb not in VERBS and verb not in COMPLETION:
         return _refuse(_unknown_verb(verb))
     try:
         _load(verb)(rest)
@@ -83,6 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _load(verb: str) -> Callable[[Sequence[str]], None]:
+    if verb in COMPLETION:
+        from vae_experiments.completion.command import main as complete
+
+        return lambda rest: complete([verb, *rest], VERBS)
     # A user's own classes live beside where they work. At the end, so that nothing there shadows a library.
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))

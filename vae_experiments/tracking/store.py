@@ -160,6 +160,11 @@ class Store:
         found = self.runs(f"tags.`{tag}` = '{value}'", limit=1, everywhere=True)
         return found[0] if found else None
 
+    def experiment_name(self, experiment_id: str) -> str:
+        """The name of the experiment with this id."""
+        with one_line(self.uri):
+            return str(self.client.get_experiment(experiment_id).name)
+
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """Every (step, value) of one run's metric, in order; of a step logged twice, the later value."""
         with one_line(self.uri):
