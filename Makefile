@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 VAE := $(BIN)/python -m vae_experiments
 
-.PHONY: help setup train smoke sweep ui test test-faults test-services bench lint clean
+.PHONY: help setup train smoke sweep ui test test-browser test-faults test-services bench docs lint clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,8 +39,16 @@ test-services: $(READY) ## as root on Debian: sweeps through a real Slurm, Postg
 	@tests/services/setup.sh
 	@$(BIN)/python -m pytest -p no:xdist tests/services $(ARGS)
 
-bench: $(READY) ## set beside what people use, for a quarter of an hour: writes docs/benchmarks.md; ARGS=--quick looks
+test-browser: $(READY) ## MLflow's pages and ours in a real chromium, installed where it is missing
+	@tests/browser/setup.sh
+	@$(BIN)/python -c 'import playwright' 2>/dev/null || $(BIN)/pip install -qq -c constraints.txt -e '.[browser]'
+	@$(BIN)/python -m pytest -p no:xdist tests/browser $(ARGS)
+
+bench: $(READY) ## set beside what people use, for 40 minutes: writes docs/benchmarks.md; ARGS=--quick looks
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
+docs: $(READY) ## write docs/keys.md anew, from the classes and the files of conf/
+	@$(BIN)/python tools/document_keys.py
 
 lint: $(READY) ## ruff and mypy --strict
 	@$(BIN)/ruff check .

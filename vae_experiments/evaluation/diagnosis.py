@@ -61,6 +61,11 @@ class Symptoms:
         return [int(dim) for dim in np.flatnonzero(idle)]
 
     @property
+    def active(self) -> int:
+        """How many dimensions say something of the image."""
+        return len(self.activity) - len(self.inactive)
+
+    @property
     def information(self) -> float:
         """What latents say of the image at most, in nats. A rate alone may be that of one posterior for all images."""
         return self.rate if self.aggregate is None else min(self.rate, self.aggregate.mutual_information)

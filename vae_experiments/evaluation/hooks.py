@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Diagnosis(Hook):
-    """Says in plain words what is wrong with the best epoch's model: as a tag, as description, and in the folder."""
+    """Says in plain words what is wrong with the best epoch's model: a tag, the description, and in the folder."""
 
     def on_end(self, run: TrainingRun) -> None:
         from vae_experiments.evaluation.checkup import checkup
@@ -32,10 +32,12 @@ class Diagnosis(Hook):
             return
         for line in description(findings).splitlines():
             log.info("%s", line)
-        said = {"tag": tag(findings), "text": description(findings)}
+        figures = {"best/active_units": float(symptoms.active)}
+        said = {"tag": tag(findings), "text": description(findings), "figures": figures}
         with suppress(OSError):  # nor is this
             (run.folder / DIAGNOSIS).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
-        run.record.set_tags({"diagnosis": said["tag"], "mlflow.note.content": said["text"]})
+        run.record.set_tags({"diagnosis": tag(findings)})
+        run.record.log_metrics(figures, 0)
 
 
 @dataclass(kw_only=True)

@@ -37,9 +37,7 @@ class Schedule(ABC):
     def __call__(self, progress: Progress) -> float:
         """The weight at that point of the training."""
         units = {"steps": 1, "epochs": progress.steps_per_epoch, "run": progress.steps}
-        return self.start + (self.end - self.start) * self.share(
-            progress.step / (self.length * units[self.unit])
-        )
+        return self.start + (self.end - self.start) * self.share(progress.step / (self.length * units[self.unit]))
 
     @abstractmethod
     def share(self, t: float) -> float:

@@ -1,16 +1,19 @@
 """A run's folder: what is in it and how the run stands.
 
 config.yaml     the composed config, enough to repeat the run
+command.json    the overrides that were typed; of a sweep's job, the sweep's plan has them
 run.json        name, signature, status
 run.log         everything that was said
 checkpoints/    last, previous, best
 figures/        the pictures
+film/           what the training film is made of, an epoch a file
 diagnosis.json  what is wrong with the model, once it is trained
 evaluation/     what it was measured to be worth
 journal.jsonl   what was recorded, sent to MLflow or still to be sent
 """
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +24,8 @@ import yaml
 from vae_experiments.errors import InputError, RunFailed
 from vae_experiments.files import write_atomically
 from vae_experiments.lock import is_held
+
+COMMAND = "command.json"
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
@@ -61,6 +66,9 @@ class RunFolder:
 
     def write_config(self, config: dict[str, Any]) -> None:
         self._write("config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+    def write_command(self, words: Sequence[str]) -> None:
+        self._write(COMMAND, json.dumps(list(words)) + "\n")
 
     def config(self) -> dict[str, Any]:
         """The composed config, as plain containers."""

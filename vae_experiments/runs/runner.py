@@ -17,10 +17,12 @@ from vae_experiments.errors import InputError, Interrupted, RunFailed
 from vae_experiments.lock import RunLock
 from vae_experiments.runs.assemble import assemble
 from vae_experiments.runs.config import RunConfig
-from vae_experiments.runs.folder import RunFolder, RunInfo
+from vae_experiments.runs.folder import RunFolder, RunInfo, Status
+from vae_experiments.runs.story import note
 from vae_experiments.tracking.address import without_password, without_secrets
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.journal import is_tracked
+from vae_experiments.tracking.null import NullTracker
 from vae_experiments.training.checkpoints import BEST, load_checkpoint, load_latest
 from vae_experiments.training.loop import fit
 from vae_experiments.training.run import Hook, TrainingRun
@@ -29,20 +31,22 @@ from vae_experiments.training.world import join_world, leave_world
 log = logging.getLogger(__name__)
 
 
-def start(config: dict[str, Any], path: Path) -> TrainingRun:
+def start(config: dict[str, Any], path: Path, command: Sequence[str] | None = None) -> TrainingRun:
     """Trains a new run in the folder `path`; returns it finished.
 
     Args:
         config: the composed config, plain containers.
         path: a new folder, or one that holds no run.
+        command: the overrides that were typed, without a password; None where there were none.
 
     Raises:
         InputError: the config, the data or the store is wrong; nothing was started.
         RunFailed: it was started and failed; status FAILED, traceback on record.
         Interrupted: a signal; status KILLED, checkpoint written.
     """
-    typed = RunConfig.of(config)
-    return _train(typed, without_password(config), RunFolder(path), typed.tracking, planned=False, force=False)
+    typed, folder = RunConfig.of(config), RunFolder(path)
+    plain = without_password(config)
+    return _train(typed, plain, folder, typed.tracking, planned=False, force=False, command=command)
 
 
 def advance(
@@ -83,6 +87,7 @@ def _train(
     planned: bool,
     force: bool,
     watchers: Sequence[Hook] = (),
+    command: Sequence[str] | None = None,
 ) -> TrainingRun:
     with ExitStack() as stack:
         world = join_world()
@@ -102,6 +107,8 @@ def _train(
             run.hooks = [*run.hooks, *watchers]
             if not planned:
                 folder.write_config(plain)
+                if command is not None:
+                    folder.write_command(command)
             folder.write_info(RunInfo(run.name, run.identity["signature"], "RUNNING"))
         stack.enter_context(_signals(run))
         _see_through(run, config, folder, tracking)
@@ -151,6 +158,7 @@ def _see_through(run: TrainingRun, config: RunConfig, folder: RunFolder, trackin
             # Last of all the folder's own status: killed just before, the run is unfinished and can be resumed.
             closing.callback(lambda: folder.set_status(status, reason))
             closing.callback(lambda: run.record.finish(status))
+            closing.callback(lambda: _describe(run, status, reason))
         for hook in run.hooks:
             closing.callback(hook.on_close, run)
         try:
@@ -189,6 +197,16 @@ def _start_record(run: TrainingRun, config: RunConfig, folder: RunFolder, tracki
     tracker.log_config(run.identity["config"], folder.path / "config.yaml")
     tracker.log_dataset(run.data)
     run.record = tracker
+    _describe(run, "RUNNING")
+
+
+def _describe(run: TrainingRun, status: Status, reason: str = "") -> None:
+    """What MLflow shows at the top of the run's page."""
+    if isinstance(run.record, NullTracker):
+        return
+    with suppress(RunFailed):  # a full disk, of which has been told
+        said = note(run.folder, run.state.history, status=status, reason=reason, epochs=run.epochs)
+        run.record.set_tags(said)
 
 
 def _tags(run: TrainingRun, config: RunConfig) -> dict[str, str]:

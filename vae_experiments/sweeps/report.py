@@ -6,14 +6,16 @@ import time
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from vae_experiments.comparison.folders import sweep_rows
 from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.sweeps.executors.local import start_process
 from vae_experiments.sweeps.parent import Parent
+from vae_experiments.sweeps.parent_page import ParentPage
+from vae_experiments.tracking.journal import is_tracked, read_start
 
 log = logging.getLogger(__name__)
 
 SHARE = 0.05  # of the time, at most, that drawing takes while jobs run
-LONGEST_NOTE = 4500  # characters; MLflow's tags take 5,000
 
 
 class Report:
@@ -29,6 +31,7 @@ class Report:
         self._parent = parent
         self._process: ForkServerProcess | None = None
         self._begun = self._next = time.monotonic()
+        self._describe()
 
     def advance(self) -> None:
         """Starts drawing when it is due and its time has come; attaches what has been drawn."""
@@ -60,24 +63,21 @@ class Report:
         if self._process.exitcode != 0:
             log.warning("the comparison could not be drawn; its traceback is in %s", self._folder.path / "run.log")
         self._process = None
-        if not self._folder.comparison.is_dir():
+        if self._folder.comparison.is_dir():
+            self._parent.attach(sorted(path for path in self._folder.comparison.iterdir() if path.name[0] != "."))
+        self._describe()
+
+    def _describe(self) -> None:
+        if not is_tracked(self._folder.path):
             return
-        self._parent.attach(sorted(path for path in self._folder.comparison.iterdir() if path.name[0] != "."))
-        table = self._folder.comparison / "table.md"
-        if table.is_file():
-            self._parent.describe(_whole_lines(table.read_text(encoding="utf-8")))
-
-
-def _whole_lines(text: str) -> str:
-    """As many lines from the beginning as MLflow takes."""
-    if len(text) <= LONGEST_NOTE:
-        return text
-    return text[: text.rfind("\n", 0, LONGEST_NOTE)] + "\n\nThe rest is in comparison/table.md.\n"
+        start = read_start(self._folder.path).data
+        plan, rows = sweep_rows(self._folder.path)
+        page = ParentPage(plan, start["experiment_id"], start["run_id"])
+        self._parent.describe(page.text(rows, self._folder.comparison))
 
 
 def _draw(sweep: Path, cwd: Path) -> None:
     """Writes the sweep's comparison; what it says goes to the sweep's log."""
-    from vae_experiments.comparison.folders import sweep_rows
     from vae_experiments.comparison.report import write_report
     from vae_experiments.sweeps.job import say_into
 

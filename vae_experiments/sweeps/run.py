@@ -18,6 +18,7 @@ from vae_experiments.comparison.screen import show
 from vae_experiments.comparison.table import run_table
 from vae_experiments.console import log_to_file
 from vae_experiments.errors import InputError, Interrupted, RunFailed
+from vae_experiments.runs.closing import closing_lines
 from vae_experiments.runs.plan import Job, Plan, job_name
 from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.sweeps.board import Board
@@ -190,7 +191,11 @@ def _say_where(folder: SweepFolder) -> None:
     """The closing lines: what was reached, where it is, what to do next."""
     plan, rows = sweep_rows(folder.path)
     show(run_table(ranked(rows, ELBO), plan.keys, ELBO), ROWS, plan.name)
+    best = next((row for row in ranked(rows, ELBO) if row.value(ELBO) is not None and row.folder is not None), None)
     path = shlex.quote(os.path.relpath(folder.path))
-    log.info("comparison   %s", os.path.relpath(folder.comparison))
-    log.info("next:  vae compare %s", path)
-    log.info("       vae ui")
+    ways = [f"vae compare {path}"]
+    if best is not None:
+        job = shlex.quote(os.path.relpath(best.folder or folder.path))
+        ways += [f"vae generate {job} what=manifold", f"vae evaluate {job}"]
+    for line in closing_lines(folder.path, ways):
+        log.info("%s", line)

@@ -28,7 +28,7 @@ from vae_experiments.sweeps.cost import Cost, largest
 from vae_experiments.sweeps.executors import build_executor, is_local
 from vae_experiments.sweeps.overrides import Typed, combinations, part, values
 from vae_experiments.sweeps.plan_table import PlanTable
-from vae_experiments.tracking.address import shown, without_password, without_secrets
+from vae_experiments.tracking.address import shown_override, without_password
 from vae_experiments.tracking.config import TrackingConfig
 
 log = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ def _plan(
 ) -> Plan:
     return Plan(
         name=command.name(keys),
-        command=[_without_password(word) for word in command.arguments],
+        command=[shown_override(word) for word in command.arguments],
         keys=keys,
         jobs=[Job(i, draft.name, draft.varied, "") for i, draft in enumerate(drafts)],
         at_once=settings.jobs,
@@ -200,12 +200,6 @@ def _plan(
 
 def _draft(templates: Templates, varied: dict[str, Any], otherwise: str) -> Draft:
     return Draft(job_name(varied) or otherwise, varied, templates.config(varied))
-
-
-def _without_password(word: str) -> str:
-    """An override as it may be stored."""
-    key, _, value = word.partition("=")
-    return f"{key}={shown(value)}" if key.lstrip("+") == "tracking.uri" else without_secrets(word)
 
 
 def _size_up(

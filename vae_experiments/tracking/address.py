@@ -66,6 +66,12 @@ def shown(uri: str) -> str:
     return _WEB_USER.sub(f"{_HIDDEN}@", uri, count=1)  # a user without a password may be a token
 
 
+def shown_override(word: str) -> str:
+    """An override as it may be stored."""
+    key, _, value = word.partition("=")
+    return f"{key}={shown(value)}" if key.lstrip("+") == "tracking.uri" else without_secrets(word)
+
+
 def first_line(error: BaseException) -> str:
     """What `error` says first, without the passwords of the addresses in it."""
     return without_secrets((str(error) or type(error).__name__).strip().splitlines()[0])

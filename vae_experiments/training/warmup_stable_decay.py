@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -34,7 +35,7 @@ class WarmupStableDecay(LRScheduler):
         self.decay = decay
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         # An update in the middle of its step, so that neither the first nor the last one is by a rate of zero.
         t = (min(self.last_epoch, self.total - 1) + 0.5) / self.total
         rise = t / self.warmup if t < self.warmup else 1.0

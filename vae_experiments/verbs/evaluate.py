@@ -44,6 +44,7 @@ def evaluate(config: EvaluateConfig) -> None:
 
     from vae_experiments.evaluation.evaluate import evaluate, lines
     from vae_experiments.runs.stored import store_of
+    from vae_experiments.runs.story import note
     from vae_experiments.runs.trained import load_run
 
     run = load_run(config.run, config.tracking, config.trust)
@@ -55,5 +56,7 @@ def evaluate(config: EvaluateConfig) -> None:
         if run.reference.folder is not None:
             log.info("%s", path)
         if store is not None and run.reference.run_id is not None:
-            store.add_metrics(run.reference.run_id, evaluation.metrics, evaluation.tags)
+            history = run.content["state"]["history"]
+            said = {} if run.reference.folder is None else note(run.reference.folder, history)
+            store.add_metrics(run.reference.run_id, evaluation.metrics, {**evaluation.tags, **said})
             store.add_artifact(run.reference.run_id, path, "evaluation")

@@ -35,22 +35,25 @@ def train(config: dict[str, Any], folder: str) -> None:
         plan_one(run)
         return
     # Not before: --help and --cfg need no PyTorch.
-    from vae_experiments.runs.runner import start
+    from hydra.core.hydra_config import HydraConfig
 
-    say_where(start(run, Path(folder)))
+    from vae_experiments.runs.runner import start
+    from vae_experiments.tracking.address import shown_override
+
+    typed = [shown_override(word) for word in HydraConfig.get().overrides.task]
+    say_where(start(run, Path(folder), typed))
 
 
 def say_where(run: "TrainingRun") -> None:
     """The closing lines of a run: what it reached, where it is, what to do next."""
+    from vae_experiments.runs.closing import closing_lines
+
     if not run.world.is_first:
         return
-    folder = Path(os.path.relpath(run.folder))
     if run.state.best_epoch > 0:
         figures = (run.trainer.monitor, run.state.best_value, run.state.best_epoch, run.state.epoch)
         log.info("best %s %.4f at epoch %d of %d", *figures)
-    for name in ("figures", "checkpoints"):
-        if (run.folder / name).is_dir():
-            log.info("%-12s %s", name, folder / name)
-    log.info("next:  vae ui")
-    log.info("       vae generate %s what=samples", shlex.quote(str(folder)))
-    log.info("       vae train architecture.latent_dim=8")
+    folder = shlex.quote(os.path.relpath(run.folder))
+    ways = [f"vae generate {folder} what=samples", f"vae evaluate {folder}", "vae train architecture.latent_dim=8"]
+    for line in closing_lines(run.folder, ways):
+        log.info("%s", line)

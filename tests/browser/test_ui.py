@@ -1,0 +1,134 @@
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from browsing import Lab, serving
+from mlflow.entities import Run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Keep = Callable[[str], None]
+
+
+def parent_and_jobs(lab: Lab) -> tuple[Run, list[Run]]:
+    """The sweep's own run, and its jobs' runs, the best first."""
+    runs = lab.store.search_runs(["1"], order_by=["metrics.`best/val_elbo` DESC"])
+    (parent,) = [run for run in runs if run.data.tags["vae.kind"] == "sweep"]
+    jobs = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(jobs) == 4
+    return parent, jobs
+
+
+def wait_for_rows(page: "Page", count: int) -> None:
+    page.wait_for_function(f"() => /(^|\\s){count} matching runs/.test(document.body.innerText)")
+
+
+def rows_in_order(page: "Page", names: list[str]) -> list[str]:
+    """Those names, from the top of the page down."""
+    boxes = [page.get_by_role("link", name=name, exact=True).first.bounding_box() for name in names]
+    tops = {name: box["y"] for name, box in zip(names, boxes, strict=True) if box is not None}
+    return sorted(tops, key=lambda name: tops[name])
+
+
+def wait_for_charts(page: "Page", count: int) -> None:
+    """Until so many charts have points, lines or bars in them."""
+    drawn = "document.querySelectorAll('.js-plotly-plot .trace, .js-plotly-plot .point').length"
+    page.wait_for_function(
+        f"() => document.querySelectorAll('.js-plotly-plot').length >= {count} && {drawn} >= {count}"
+    )
+
+
+def test_the_link_opens_on_the_sweep_with_its_charts_drawn(link: str, lab: Lab, page: "Page", keep: Keep) -> None:
+    _, jobs = parent_and_jobs(lab)
+    names = [str(job.info.run_name) for job in jobs]
+    page.goto(link)
+    wait_for_rows(page, 4)
+    wait_for_charts(page, 4)
+    keep("charts")
+    assert rows_in_order(page, names) == names
+    text = page.inner_text("body")
+    assert "Parallel Coordinates" in text
+    assert "best/val_kl vs. best/val_reconstruction" in text
+
+
+def test_its_table_shows_the_columns_that_matter(link: str, lab: Lab, page: "Page", keep: Keep) -> None:
+    _, jobs = parent_and_jobs(lab)
+    page.goto(link.replace("compareRunsMode=CHART", "compareRunsMode=TABLE"))
+    wait_for_rows(page, 4)
+    keep("table")
+    names = [str(job.info.run_name) for job in jobs]
+    assert rows_in_order(page, names) == names
+    text = page.inner_text("body")
+    columns = (
+        "architecture.latent_dim",
+        "objective.kl_weight",
+        "best/val_elbo",
+        "best/val_kl",
+        "best/active_units",
+    )
+    assert [name for name in columns if name not in text] == []
+
+
+def test_a_run_s_page_tells_its_story(base: str, lab: Lab, page: "Page", keep: Keep) -> None:
+    (run,) = lab.store.search_runs(["1"], "attributes.run_name = 'alone'")
+    page.goto(f"{base}/#/experiments/1/runs/{run.info.run_id}")
+    table = page.locator("table", has_text="at the best epoch").first
+    table.wait_for()
+    keep("run")
+    assert "nats per image" in table.inner_text()
+    assert f"{run.data.metrics['best/val_elbo']:.2f}" in table.inner_text()
+    text = page.inner_text("body")
+    assert "Diagnosis: " in text
+    assert "test/active_units" in text  # evaluated afterwards
+    assert re.search(r"architecture\.latent_dim\s+3\s+2", text)  # differs from the default
+    assert "vae train experiment=smoke" in text
+    assert f"vae resume {lab.run}" in text
+
+
+def test_a_sweep_s_page_has_its_table_and_its_pictures(base: str, lab: Lab, page: "Page", keep: Keep) -> None:
+    parent, jobs = parent_and_jobs(lab)
+    page.goto(f"{base}/#/experiments/1/runs/{parent.info.run_id}")
+    sheet = "document.querySelector('img[src*=\"contact_sheet\"]')"  # MLflow drops the text beside a picture
+    page.wait_for_function(f"() => {sheet} && {sheet}.naturalWidth > 100")
+    keep("sweep")
+    assert "4 of 4 runs finished" in page.inner_text("body")
+    best = page.get_by_role("link", name=str(jobs[0].info.run_name), exact=True).first
+    best.click()
+    page.wait_for_url(re.compile(str(jobs[0].info.run_id)))
+
+
+@pytest.fixture(scope="module")
+def plain_link(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a store that takes no tags of experiments."""
+    folder = tmp_path_factory.mktemp("refusing")
+    database = folder / "mlflow.db"
+    with closing(sqlite3.connect(lab.folder / "mlflow.db")) as whole, closing(sqlite3.connect(database)) as copy:
+        whole.backup(copy)
+        copy.execute("DELETE FROM experiment_tags")
+        for moment in ("INSERT", "UPDATE"):
+            copy.execute(
+                f"CREATE TRIGGER refuse_{moment} BEFORE {moment} ON experiment_tags "
+                "BEGIN SELECT RAISE(ABORT, 'read only'); END"
+            )
+        copy.commit()
+    with serving(folder) as link:
+        yield link
+    shutil.rmtree(folder)
+
+
+def test_where_the_saved_view_is_refused_the_link_still_shows_the_runs(
+    plain_link: str, lab: Lab, page: "Page", keep: Keep
+) -> None:
+    assert "viewStateShareKey" not in plain_link
+    _, jobs = parent_and_jobs(lab)
+    page.goto(plain_link)
+    wait_for_rows(page, 4)
+    wait_for_charts(page, 3)
+    keep("plain")
+    names = [str(job.info.run_name) for job in jobs]
+    assert rows_in_order(page, names) == names

@@ -1,0 +1,96 @@
+"""What a run's page says, of folders as runs leave them."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vae_experiments.runs.command import of_job, single_run
+from vae_experiments.runs.folder import RunFolder, RunInfo
+from vae_experiments.runs.story import LONGEST, default_config, note, story
+
+HISTORY = [{"best/val_elbo": -150.123, "best/val_kl": 4.5, "best/epoch": 1.0, "time/images_per_second": 2012.3}]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "a run"
+    path.mkdir()
+    config = json.loads(json.dumps(default_config()))
+    config["architecture"]["latent_dim"] = 7
+    config["name"] = "mine"
+    (path / "config.yaml").write_text(yaml.safe_dump(config))
+    RunFolder(path).write_command(["architecture.latent_dim=7", "name='a b'", "hydra.run.dir=out"])
+    RunFolder(path).write_info(RunInfo("mine", "x", "FINISHED"))
+    (path / "diagnosis.json").write_text(
+        json.dumps({"tag": "healthy", "text": "Diagnosis: healthy.", "figures": {"best/active_units": 6.0}})
+    )
+    return path
+
+
+def test_an_ended_run_opens_with_its_diagnosis_and_has_its_figures_with_units(folder: Path) -> None:
+    text = story(folder, HISTORY)
+    assert text.startswith("Diagnosis: healthy.\n\n**Best val/elbo -150.12 nats per image**: KL 4.50,")  # unfolded
+    assert "| bound on the validation images | -150.12 | nats per image, higher is better |" in text
+    assert "| active latent dimensions | 6 | dimensions |" in text
+    assert "| speed of training | 2,012 | images per second |" in text
+
+
+def test_only_what_differs_from_the_default_and_changes_the_result_is_listed(folder: Path) -> None:
+    rows = [line for line in story(folder).splitlines() if line.startswith("| `")]
+    assert rows == [f"| `architecture.latent_dim` | `7` | `{default_config()['architecture']['latent_dim']}` |"]  # type: ignore[index]
+
+
+def test_it_says_how_to_repeat_and_how_to_resume(folder: Path) -> None:
+    text = story(folder)
+    assert shlex.join(["vae", "train", "architecture.latent_dim=7", "name='a b'"]) in text
+    assert f"vae resume {shlex.quote(str(folder))}" in text
+    assert "hydra.run.dir" not in text  # that folder is taken
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [("RUNNING", "**Running**"), ("KILLED", "**Stopped** by a signal"), ("FAILED", "`no `` room`")]
+)
+def test_it_says_how_the_run_stands(folder: Path, status: str, said: str) -> None:
+    text = story(folder, HISTORY, status=status, reason="no `` room", epochs=3)
+    assert text.startswith("**")
+    assert said.replace("``", "''") in text
+    assert "1 of 3 epochs done" in text
+
+
+def test_what_was_measured_afterwards_is_added(folder: Path) -> None:
+    (folder / "evaluation").mkdir()
+    metrics = {"test/nll_iw500": 98.76, "test/knn_accuracy_100": 0.5, "test/knn_accuracy_100_std": 0.1}
+    (folder / "evaluation" / "test.json").write_text(json.dumps({"metrics": metrics}))
+    text = story(folder, HISTORY)
+    assert "| `test/nll_iw500` | 98.76 | nats per image |" in text
+    assert "| `test/knn_accuracy_100` | 0.5 | share |" in text
+    assert "_std" not in text
+
+
+def test_it_fits_into_a_tag_whatever_was_typed(folder: Path) -> None:
+    RunFolder(folder).write_command(["name=" + 9000 * "x"])
+    assert len(story(folder, HISTORY)) <= LONGEST
+
+
+def test_a_folder_that_cannot_be_read_costs_no_more_than_the_description(folder: Path) -> None:
+    (folder / "config.yaml").write_text("[")
+    assert note(folder, HISTORY) == {}
+
+
+def test_a_job_s_command_is_the_sweep_s_with_its_own_values() -> None:
+    typed = ["experiment=smoke", "architecture.latent_dim=2,8", "+optimizer.eps=1e-7,1e-8", "sweep.jobs=2", "hydra.x=1"]
+    varied = {"architecture.latent_dim": 8, "optimizer.eps": 1e-8, "architecture.filters": [4, 8], "objective": "elbo"}
+    assert of_job(typed, varied) == [
+        "experiment=smoke",
+        "architecture.latent_dim=8",
+        "+optimizer.eps=1e-08",
+        "architecture.filters=[4,8]",
+        "objective=elbo",
+    ]
+
+
+def test_without_a_written_command_there_is_none(tmp_path: Path) -> None:
+    assert single_run(tmp_path) is None

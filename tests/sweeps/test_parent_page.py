@@ -1,0 +1,65 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vae_experiments.comparison.rows import Compared
+from vae_experiments.runs.plan import Job, Plan
+from vae_experiments.sweeps.parent_page import LONGEST, ParentPage
+
+KEY = "architecture.latent_dim"
+PLAN = Plan(
+    name="latent_dim | x",
+    command=[f"{KEY}=2,8"],
+    keys=[KEY],
+    jobs=[Job(0, "latent_dim=2", {KEY: 2}, ""), Job(1, "latent_dim=8", {KEY: 8}, "")],
+    at_once=None,
+    launcher={},
+    tracking={},
+    on_failure="continue",
+    code="",
+)
+ROWS = [
+    Compared("aaa", "latent_dim=2", "FINISHED", {KEY: 2}, metrics={"best/val_elbo": -170.0, "best/epoch": 3}),
+    Compared("bbb", "latent_dim=8", "RUNNING", {KEY: 8}, metrics={"best/val_elbo": -150.0, "best/epoch": 2}),
+    Compared(None, "latent_dim=9", "SCHEDULED", {KEY: 9}),
+]
+
+
+@pytest.fixture
+def page() -> ParentPage:
+    return ParentPage(PLAN, "4", "ppp")
+
+
+def test_it_says_how_the_sweep_stands_and_which_run_leads(page: ParentPage, tmp_path: Path) -> None:
+    text = page.text(ROWS, tmp_path)
+    assert text.startswith(r"**latent\_dim \| x**")
+    assert "1 of 3 runs finished, 1 running, 1 scheduled." in text
+    assert r"**Best:** [latent\_dim=8](#/experiments/4/runs/bbb), val/elbo -150.00 nats per image at epoch 2." in text
+
+
+def test_its_table_has_the_best_first_and_leads_to_the_runs(page: ParentPage, tmp_path: Path) -> None:
+    lines = [line for line in page.text(ROWS, tmp_path).splitlines() if line.startswith("| ")]
+    assert lines[0].startswith(r"| run | latent\_dim | status | elbo |")
+    assert lines[2].startswith(r"| [latent\_dim=8](#/experiments/4/runs/bbb) | 8 | RUNNING | -150.00 |")
+    assert lines[3].startswith(r"| [latent\_dim=2](#/experiments/4/runs/aaa) | 2 | FINISHED | -170.00 |")
+    assert lines[4].startswith(r"| latent\_dim=9 | 9 | SCHEDULED | - |")
+
+
+def test_pictures_are_linked_once_they_are_there(page: ParentPage, tmp_path: Path) -> None:
+    assert "artifacts" not in page.text(ROWS, tmp_path)
+    (tmp_path / "contact_sheet.png").touch()
+    text = page.text(ROWS, tmp_path)
+    assert "[contact sheet](#/experiments/4/runs/ppp/artifacts/comparison/contact_sheet.png)" in text
+    assert "![contact sheet](get-artifact?path=comparison%2Fcontact_sheet.png&run_uuid=ppp)" in text
+
+
+def test_of_many_runs_the_best_are_shown(page: ParentPage, tmp_path: Path) -> None:
+    many = [
+        replace(ROWS[0], name=f"latent_dim={n}", metrics={"best/val_elbo": -n, "best/epoch": 1}) for n in range(1000)
+    ]
+    text = page.text(many, tmp_path)
+    assert len(text) <= LONGEST
+    rows = [line for line in text.splitlines() if line.startswith("| [")]
+    assert rows[0].startswith(r"| [latent\_dim=0]")
+    assert f"and {1000 - len(rows)} more" in text
