@@ -17,14 +17,14 @@ import memory
 import precision
 import speedrun
 import start
-import sweeping
+import sweep_jobs
 import training
 import upkeep
 from child import HERE, Failed
 from machine import machine
 from settings import Settings
 
-ORDER = (training, ablation, precision, speedrun, sweeping, start, upkeep, decoding, memory, growth)
+ORDER = (training, ablation, precision, speedrun, sweep_jobs, start, upkeep, decoding, memory, growth)
 SECTIONS: dict[str, ModuleType] = {module.__name__: module for module in ORDER}
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks

@@ -1,6 +1,6 @@
 """A section of the bench: eight models of one shape, side by side and one after another.
 
-python benchmarks/sweeping.py
+python benchmarks/sweep_jobs.py
 """
 
 from dataclasses import dataclass

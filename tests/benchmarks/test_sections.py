@@ -28,11 +28,11 @@ def test_every_section_is_measured_and_written() -> None:
 
 
 def test_a_jobs_overhead_is_what_its_core_did_besides_training() -> None:
-    sweeping = section("sweeping")
+    sweep_jobs = section("sweep_jobs")
     # Two cores for 50 s, of which 6 s before anything began: 88 core-seconds for 80 of training.
-    measured = sweeping.Measured(2, sweeping.Sweep(50, 80), sweeping.Sweep(95, 60), start=6)
+    measured = sweep_jobs.Measured(2, sweep_jobs.Sweep(50, 80), sweep_jobs.Sweep(95, 60), start=6)
     assert measured.overhead == pytest.approx(1.0)
-    assert "1.90 times as long" in sweeping.markdown(measured)
+    assert "1.90 times as long" in sweep_jobs.markdown(measured)
 
 
 def test_memory_that_grows_is_seen_beside_that_which_does_not() -> None:
