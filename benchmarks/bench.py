@@ -24,7 +24,7 @@ from child import HERE, Failed
 from machine import machine
 from settings import Settings
 
-ORDER = (training, ablation, precision, speedrun, sweep_jobs, start, upkeep, decoding, memory, growth)
+ORDER = (training, speedrun, sweep_jobs, decoding, start, growth, ablation, memory, upkeep, precision)
 SECTIONS: dict[str, ModuleType] = {module.__name__: module for module in ORDER}
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks

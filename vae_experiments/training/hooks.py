@@ -77,7 +77,8 @@ class Forensics(Hook):
     def on_not_finite(self, run: TrainingRun, batch: Batch, loss: float) -> None:
         folder = run.folder / "not_finite"
         folder.mkdir(exist_ok=True)
-        first = first_not_finite(run, batch) or "none in this process's share of the batch"
+        nothing = "none, computed again" if run.world.size == 1 else "none in this process's share of the batch"
+        first = first_not_finite(run, batch) or nothing
         report = {
             "step": run.state.step,
             "epoch": run.state.epoch + 1,
@@ -91,7 +92,7 @@ class Forensics(Hook):
         )
         save_checkpoint(folder, run.checkpoint())
         log.error(
-            "epoch %d, step %d: %s is the first tensor that is not finite",
+            "epoch %d, step %d: first tensor that is not finite: %s",
             run.state.epoch + 1,
             run.state.step,
             first,
