@@ -11,8 +11,6 @@ TRACKING_TAG = "vae.tracking"  # "delayed" once something had to wait for the st
 KIND_TAG = "vae.kind"  # "run", or "sweep" for the parent of runs
 KEY_TAG = "vae.key"  # known to the run's folder before the run has an id
 DIGEST_TAG = "vae.digest"  # of a logged model's weights
-# Of an experiment: MLflow shows its pages as those of trained models, not of chats.
-OF_MODELS = {"mlflow.experimentKind": "custom_model_development"}
 
 MAX_KEY = 250
 MAX_RUN_NAME = 250

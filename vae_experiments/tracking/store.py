@@ -21,7 +21,7 @@ from vae_experiments.tracking import set_mlflow_defaults
 from vae_experiments.tracking.address import resolve_uri, shown, sqlite_path
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.journal import JOURNAL, is_tracked, last_status, read_start
-from vae_experiments.tracking.names import FOLDER_TAG, HOST_TAG, OF_MODELS, clean_tags, key, text
+from vae_experiments.tracking.names import FOLDER_TAG, HOST_TAG, clean_tags, key, text
 from vae_experiments.tracking.opening import one_line, open_client
 
 _log = logging.getLogger(__name__)
@@ -94,11 +94,11 @@ class Store:
             found = self.client.get_experiment_by_name(self.experiment)
             if found is None:
                 with suppress(MlflowException):  # another process may be creating it at the same moment
-                    return str(self.client.create_experiment(self.experiment, self._artifacts(), OF_MODELS))
+                    return str(self.client.create_experiment(self.experiment, artifact_location=self._artifacts()))
                 found = self.client.get_experiment_by_name(self.experiment)
             if found is None:
                 # Once more, for the reason.
-                return str(self.client.create_experiment(self.experiment, tags=OF_MODELS))
+                return str(self.client.create_experiment(self.experiment))
         if found.lifecycle_stage != "active":
             raise InputError(
                 f"tracking.experiment={self.experiment!r} was deleted from {shown(self.uri)}: "
