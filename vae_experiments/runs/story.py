@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ _FIGURES = {
     "best/val_elbo": ("bound on the validation images", "nats per image, higher is better"),
     "best/val_reconstruction": ("reconstruction", "nats per image"),
     "best/val_kl": ("KL, the rate", "nats per image"),
-    "best/val_bits_per_dim": ("bits per dimension", "bits"),
     "best/active_units": ("active latent dimensions", "dimensions"),
     "best/epoch": ("best epoch", "epoch"),
     "time/images_per_second": ("speed of training", "images per second"),
@@ -187,6 +187,7 @@ def _differences(config: Mapping[str, Any]) -> str:
 _MISSING = object()
 
 
+@cache  # a run is described several times
 def default_config() -> Mapping[str, object]:
     """What `vae train` without any override composes."""
     import hydra

@@ -16,7 +16,8 @@ class Muon(Adam):
     """Turns the momentum of each matrix into the nearest orthogonal one, which moves all its directions alike.
 
     A convolution's kernel is a matrix of its first axis by all the others together. Matrices with fewer than
-    `smallest` rows or columns (heads, first and last layers), and biases, are Adam's.
+    `smallest` rows or columns (heads, first and last layers), and biases, are Adam's. PyTorch's own Muon takes no
+    kernels, and leaves the rest to a second optimizer, of which neither schedules nor checkpoints here would know.
 
     Args:
         params: what is trained.
