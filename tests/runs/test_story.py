@@ -9,7 +9,8 @@ import yaml
 
 from vae_experiments.runs.command import of_job, single_run
 from vae_experiments.runs.folder import RunFolder, RunInfo
-from vae_experiments.runs.story import LONGEST, default_config, note, story
+from vae_experiments.runs.story import default_config, note, story
+from vae_experiments.tracking.names import MAX_NOTE
 
 HISTORY = [{"best/val_elbo": -150.123, "best/val_kl": 4.5, "best/epoch": 1.0, "time/images_per_second": 2012.3}]
 
@@ -72,7 +73,7 @@ def test_what_was_measured_afterwards_is_added(folder: Path) -> None:
 
 def test_it_fits_into_a_tag_whatever_was_typed(folder: Path) -> None:
     RunFolder(folder).write_command(["name=" + 9000 * "x"])
-    assert len(story(folder, HISTORY)) <= LONGEST
+    assert len(story(folder, HISTORY)) <= MAX_NOTE
 
 
 def test_a_folder_that_cannot_be_read_costs_no_more_than_the_description(folder: Path) -> None:

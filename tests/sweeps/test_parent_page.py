@@ -5,7 +5,8 @@ import pytest
 
 from vae_experiments.comparison.rows import Compared
 from vae_experiments.runs.plan import Job, Plan
-from vae_experiments.sweeps.parent_page import LONGEST, ParentPage
+from vae_experiments.sweeps.parent_page import ParentPage
+from vae_experiments.tracking.names import MAX_NOTE
 
 KEY = "architecture.latent_dim"
 PLAN = Plan(
@@ -49,8 +50,10 @@ def test_its_table_has_the_best_first_and_leads_to_the_runs(page: ParentPage, tm
 def test_pictures_are_linked_once_they_are_there(page: ParentPage, tmp_path: Path) -> None:
     assert "artifacts" not in page.text(ROWS, tmp_path)
     (tmp_path / "contact_sheet.png").touch()
+    (tmp_path / "explorer.html").touch()
     text = page.text(ROWS, tmp_path)
     assert "[contact sheet](#/experiments/4/runs/ppp/artifacts/comparison/contact_sheet.png)" in text
+    assert "[explorer](#/experiments/4/runs/ppp/artifacts/comparison/explorer.html)" in text
     assert "![contact sheet](get-artifact?path=comparison%2Fcontact_sheet.png&run_uuid=ppp)" in text
 
 
@@ -59,7 +62,7 @@ def test_of_many_runs_the_best_are_shown(page: ParentPage, tmp_path: Path) -> No
         replace(ROWS[0], name=f"latent_dim={n}", metrics={"best/val_elbo": -n, "best/epoch": 1}) for n in range(1000)
     ]
     text = page.text(many, tmp_path)
-    assert len(text) <= LONGEST
+    assert len(text) <= MAX_NOTE
     rows = [line for line in text.splitlines() if line.startswith("| [")]
     assert rows[0].startswith(r"| [latent\_dim=0]")
     assert f"and {1000 - len(rows)} more" in text

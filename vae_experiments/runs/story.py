@@ -13,12 +13,11 @@ from typing import Any
 from vae_experiments.evaluation.config import DIAGNOSIS
 from vae_experiments.runs.command import single_run
 from vae_experiments.runs.folder import RunFolder
-from vae_experiments.tracking.names import flatten
+from vae_experiments.tracking.names import MAX_NOTE, flatten
 
 log = logging.getLogger(__name__)
 
 NOTE_TAG = "mlflow.note.content"
-LONGEST = 4500  # characters; MLflow's tags take 5,000
 _ROWS = 15  # of the table of differences
 _APART = ("name", "tracking", "figures", "evaluation", "hooks", "sweep", "plan")  # they change no result
 
@@ -75,7 +74,7 @@ def story(
         _commands(path, config),
     ]
     text = "\n\n".join(part for part in parts if part)
-    return text if len(text) <= LONGEST else text[: text.rfind("\n", 0, LONGEST)]
+    return text if len(text) <= MAX_NOTE else text[: text.rfind("\n", 0, MAX_NOTE)]
 
 
 def note(

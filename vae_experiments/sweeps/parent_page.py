@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 from vae_experiments.comparison.rows import ELBO, FINISHED, Compared, ranked
 from vae_experiments.comparison.table import note, run_table
 from vae_experiments.runs.plan import Plan, shown
+from vae_experiments.tracking.names import MAX_NOTE
 from vae_experiments.tracking.views import run_page
 
-LONGEST = 4500  # characters; MLflow's tags take 5,000
 _PICTURES = {
     "contact_sheet.png": "contact sheet",
     "by_parameter.png": "by parameter",
@@ -19,6 +19,7 @@ _PICTURES = {
     "learning_curves.png": "learning curves",
     "parallel_coordinates.png": "parallel coordinates",
 }
+_OTHERS = {"explorer.html": "explorer", "table.md": "table"}
 _LEFT_OUT = ("id", "run", "diagnosis")  # the run is where the first column leads; the others are on its page
 
 
@@ -64,12 +65,13 @@ class ParentPage:
 
     def _pictures(self, comparison: Path) -> str:
         there = {name: title for name, title in _PICTURES.items() if (comparison / name).is_file()}
-        links = [f"[{title}]({self._artifact(name)})" for name, title in there.items()]
-        if not links:
+        if not there:
             return ""
+        others = {name: title for name, title in _OTHERS.items() if (comparison / name).is_file()}
+        links = [f"[{title}]({self._artifact(name)})" for name, title in (there | others).items()]
         first = next(iter(there))
         query = urlencode({"path": f"comparison/{first}", "run_uuid": self.run_id})
-        return f"{', '.join(links)}, [table]({self._artifact('table.md')})\n\n![{there[first]}](get-artifact?{query})"
+        return f"{', '.join(links)}\n\n![{there[first]}](get-artifact?{query})"
 
     def _artifact(self, name: str) -> str:
         return run_page(self.experiment_id, self.run_id, f"comparison/{name}")[1:]
@@ -90,7 +92,7 @@ class ParentPage:
         text, written = "", 0
         for line in lines:
             more = f"| {' | '.join(line)} |\n"
-            if len(text) + len(more) > LONGEST - 1000:
+            if len(text) + len(more) > MAX_NOTE - 1000:
                 break
             text, written = text + more, written + 1
         rest = len(lines) - written

@@ -15,6 +15,7 @@ DIGEST_TAG = "vae.digest"  # of a logged model's weights
 MAX_KEY = 250
 MAX_RUN_NAME = 250
 MAX_PARAM = 6000
+MAX_NOTE = 4500  # of a description, a tag that needs some characters of its own
 MAX_TAG = 5000  # MLflow's own databases take 8000, its file format and hosted ones 5000
 
 
