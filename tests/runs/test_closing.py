@@ -27,7 +27,7 @@ def test_a_run_in_a_database_names_the_command_that_shows_it(tmp_path: Path) -> 
 
 def test_a_run_on_a_server_has_its_page_without_the_password() -> None:
     lines = list(closing_lines(tracked(Path.cwd() / "r", "https://***@host:5000"), WAYS))
-    assert "MLflow    https://host:5000/#/experiments/7/runs/abc" in lines
+    assert "MLflow    https://host:5000/#/experiments/7/runs/abc?workflowType=machine_learning" in lines
 
 
 def test_a_run_that_mlflow_does_not_know_has_its_folder_alone() -> None:

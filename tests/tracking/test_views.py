@@ -101,5 +101,6 @@ def test_without_a_sweep_all_runs_are_shown() -> None:
 
 def test_addresses_of_pages() -> None:
     assert experiment_page("7") == "/#/experiments/7?workflowType=machine_learning"
-    assert run_page("7", "abc") == "/#/experiments/7/runs/abc"
-    assert run_page("7", "abc", "comparison/a b.png") == "/#/experiments/7/runs/abc/artifacts/comparison/a%20b.png"
+    assert run_page("7", "abc") == "/#/experiments/7/runs/abc?workflowType=machine_learning"
+    picture = "/#/experiments/7/runs/abc/artifacts/comparison/a%20b.png?workflowType=machine_learning"
+    assert run_page("7", "abc", "comparison/a b.png") == picture

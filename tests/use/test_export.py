@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_experiments.errors import InputError
-from vae_experiments.models.architectures import MLP
+from vae_experiments.models.architectures import MLP, Conv
 from vae_experiments.models.architectures.resnet import ResNet
 from vae_experiments.models.build import build_vae
 from vae_experiments.models.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogisticMixture
@@ -60,6 +60,15 @@ def test_the_files_compute_what_the_model_does(kind: str, files: Path) -> None:
         np.testing.assert_allclose(program(given).detach(), expected, atol=1e-5)
         notes = {item.key: item.value for item in onnx.load(files / f"{half}.onnx").metadata_props}
         assert notes["run"] == "mine"
+
+
+def test_a_last_layer_that_trains_as_a_product_is_a_convolution_in_the_files(files: Path) -> None:
+    vae = build_vae(Conv(), DiagonalGaussian, StandardNormal, Bernoulli(), (1, 28, 28))
+    list(export(vae, files, ["onnx", "pt2"], tolerance=1e-4, notes={}))
+    assert "aten.conv2d.default" in str(torch.export.load(files / "decoder.pt2").graph)
+    nodes = [node.op_type for node in onnx.load(files / "decoder.onnx").graph.node]
+    assert nodes.count("Conv") == 1
+    assert len(nodes) < 20  # the product and its shifted sums would be dozens
 
 
 class Branching(nn.Module):

@@ -76,17 +76,17 @@ def save_model(module: nn.Module, example: Tensor, folder: Path) -> None:
     for parameter in frozen.parameters():
         parameter.data = parameter.data.contiguous()
     example = example.detach().to(device="cpu", dtype=torch.float32)
-    with torch.no_grad():
-        output = frozen(example)
     shutil.rmtree(folder, ignore_errors=True)
-    mlflow.pytorch.save_model(
-        frozen,
-        str(folder),
-        signature=ModelSignature(inputs=_schema(example), outputs=_schema(output)),
-        input_example=example.numpy(),
-        pip_requirements=[f"mlflow=={mlflow.__version__}", f"torch=={torch.__version__.partition('+')[0]}"],
-        serialization_format="pt2",
-    )
+    with torch.no_grad():  # inference's layers into the graph, not training's
+        output = frozen(example)
+        mlflow.pytorch.save_model(
+            frozen,
+            str(folder),
+            signature=ModelSignature(inputs=_schema(example), outputs=_schema(output)),
+            input_example=example.numpy(),
+            pip_requirements=[f"mlflow=={mlflow.__version__}", f"torch=={torch.__version__.partition('+')[0]}"],
+            serialization_format="pt2",
+        )
 
 
 def address_model(folder: Path, *, run_id: str, model_id: str, location: str) -> None:

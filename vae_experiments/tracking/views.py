@@ -29,6 +29,7 @@ _TAG = "mlflow.sharedViewState."
 _LONGEST = 5000  # characters of an experiment's tag
 _UNDERSTOOD = "3."  # versions of MLflow whose pages read what is written here
 _OVERVIEW = "Overview"
+_PAGES_OF_TRAINING = "workflowType=machine_learning"  # else a first visitor gets those for language models around it
 _SECTIONS = {_OVERVIEW: True, "val": True, "train": False, "best": False, "test": False, "time": False}
 
 
@@ -63,25 +64,24 @@ class Shown:
 
 def experiment_page(experiment_id: str) -> str:
     """The experiment without a choice of runs, for one that has none."""
-    return f"/#/experiments/{experiment_id}?workflowType=machine_learning"
+    return f"/#/experiments/{experiment_id}?{_PAGES_OF_TRAINING}"
 
 
 def run_page(experiment_id: str, run_id: str, artifact: str = "") -> str:
     """A run's page, or one of its artifacts there."""
     page = f"/#/experiments/{experiment_id}/runs/{run_id}"
-    return f"{page}/artifacts/{quote(artifact)}" if artifact else page
+    return f"{page}{f'/artifacts/{quote(artifact)}' if artifact else ''}?{_PAGES_OF_TRAINING}"
 
 
 def plain_page(shown: Shown) -> str:
     """The charts over the runs, the best first, as any MLflow 3 opens them: every metric in a chart of its own."""
     query = {
-        "workflowType": "machine_learning",
         "compareRunsMode": "CHART",
         "searchFilter": shown.where,
         "orderByKey": f"metrics.`{BEST}`",  # any order but the default one also shows children beside each other
         "orderByAsc": "false",
     }
-    return f"/#/experiments/{shown.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
+    return f"/#/experiments/{shown.experiment_id}/runs?{_PAGES_OF_TRAINING}&{urlencode(query, quote_via=quote)}"
 
 
 def saved_page(store: Store, shown: Shown) -> str:
@@ -98,8 +98,8 @@ def saved_page(store: Store, shown: Shown) -> str:
         log.debug("no saved view: %s", error)
         return plain_page(shown)
     # Neither filter nor order here: with them in the link, MLflow passes over the saved view.
-    query = {"workflowType": "machine_learning", "compareRunsMode": "CHART", "viewStateShareKey": shown.key}
-    return f"/#/experiments/{shown.experiment_id}/runs?{urlencode(query)}"
+    query = {"compareRunsMode": "CHART", "viewStateShareKey": shown.key}
+    return f"/#/experiments/{shown.experiment_id}/runs?{_PAGES_OF_TRAINING}&{urlencode(query)}"
 
 
 def _version(store: Store) -> str:

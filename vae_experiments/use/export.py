@@ -63,7 +63,7 @@ def export(
     inputs = _inputs(vae)
     for half, (module, example) in halves(vae).items():
         frozen = copy.deepcopy(module).eval().requires_grad_(False)
-        with _quiet():
+        with _quiet(), torch.no_grad():  # inference's layers into the graph, not training's
             try:
                 program = torch.export.export(frozen, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
             except Exception as error:  # of many kinds: whatever a layer does that a graph cannot hold
