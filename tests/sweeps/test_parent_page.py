@@ -25,6 +25,7 @@ ROWS = [
     Compared("bbb", "latent_dim=8", "RUNNING", {KEY: 8}, metrics={"best/val_elbo": -150.0, "best/epoch": 2}),
     Compared(None, "latent_dim=9", "SCHEDULED", {KEY: 9}),
 ]
+TRAINING = "?workflowType=machine_learning"
 
 
 @pytest.fixture
@@ -36,14 +37,17 @@ def test_it_says_how_the_sweep_stands_and_which_run_leads(page: ParentPage, tmp_
     text = page.text(ROWS, tmp_path)
     assert text.startswith(r"**latent\_dim \| x**")
     assert "1 of 3 runs finished, 1 running, 1 scheduled." in text
-    assert r"**Best:** [latent\_dim=8](#/experiments/4/runs/bbb), val/elbo -150.00 nats per image at epoch 2." in text
+    assert (
+        rf"**Best:** [latent\_dim=8](#/experiments/4/runs/bbb{TRAINING}), val/elbo -150.00 nats per image at epoch 2."
+        in text
+    )
 
 
 def test_its_table_has_the_best_first_and_leads_to_the_runs(page: ParentPage, tmp_path: Path) -> None:
     lines = [line for line in page.text(ROWS, tmp_path).splitlines() if line.startswith("| ")]
     assert lines[0].startswith(r"| run | latent\_dim | status | elbo |")
-    assert lines[2].startswith(r"| [latent\_dim=8](#/experiments/4/runs/bbb) | 8 | RUNNING | -150.00 |")
-    assert lines[3].startswith(r"| [latent\_dim=2](#/experiments/4/runs/aaa) | 2 | FINISHED | -170.00 |")
+    assert lines[2].startswith(rf"| [latent\_dim=8](#/experiments/4/runs/bbb{TRAINING}) | 8 | RUNNING | -150.00 |")
+    assert lines[3].startswith(rf"| [latent\_dim=2](#/experiments/4/runs/aaa{TRAINING}) | 2 | FINISHED | -170.00 |")
     assert lines[4].startswith(r"| latent\_dim=9 | 9 | SCHEDULED | - |")
 
 
@@ -52,8 +56,8 @@ def test_pictures_are_linked_once_they_are_there(page: ParentPage, tmp_path: Pat
     (tmp_path / "contact_sheet.png").touch()
     (tmp_path / "explorer.html").touch()
     text = page.text(ROWS, tmp_path)
-    assert "[contact sheet](#/experiments/4/runs/ppp/artifacts/comparison/contact_sheet.png)" in text
-    assert "[explorer](#/experiments/4/runs/ppp/artifacts/comparison/explorer.html)" in text
+    assert f"[contact sheet](#/experiments/4/runs/ppp/artifacts/comparison/contact_sheet.png{TRAINING})" in text
+    assert f"[explorer](#/experiments/4/runs/ppp/artifacts/comparison/explorer.html{TRAINING})" in text
     assert "![contact sheet](get-artifact?path=comparison%2Fcontact_sheet.png&run_uuid=ppp)" in text
 
 
