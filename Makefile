@@ -44,7 +44,7 @@ test-browser: $(READY) ## MLflow's pages and ours in a real chromium, installed 
 	@$(BIN)/python -c 'import playwright' 2>/dev/null || $(BIN)/pip install -qq -c constraints.txt -e '.[browser]'
 	@$(BIN)/python -m pytest -p no:xdist tests/browser $(ARGS)
 
-bench: $(READY) ## set beside what people use, for 40 minutes: writes docs/benchmarks.md; ARGS=--quick looks
+bench: $(READY) ## set beside what people use, for 40 minutes: writes docs/benchmarks.md; ARGS=start a section, --quick looks
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
 docs: $(READY) ## write docs/keys.md anew, from the classes and the files of conf/

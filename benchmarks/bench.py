@@ -2,12 +2,14 @@
 
     python benchmarks/bench.py [--rounds 3] [--threads 2] [--quick] [SECTION ...]
 
-A section is a module with measure(settings), and markdown() of what that returns. With sections named, or --quick,
-the figures are printed only: the page holds those of one whole run.
+A section is a module with measure(settings), and markdown() of what that returns. Whatever is compared is compared
+within a section, in one go; with sections named, the others' parts of the page stay as they are. With --quick the
+figures are printed only.
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Mapping
 from types import ModuleType
 
 import ablation
@@ -21,7 +23,7 @@ import sweep_jobs
 import training
 import upkeep
 from child import HERE, Failed
-from machine import machine
+from machine import commit, machine, today
 from settings import Settings
 
 ORDER = (training, speedrun, sweep_jobs, decoding, start, growth, ablation, memory, upkeep, precision)
@@ -29,7 +31,9 @@ SECTIONS: dict[str, ModuleType] = {module.__name__: module for module in ORDER}
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
-Written by `make bench`, which measures all of it anew, in one go; the peers live in environments of their own."""
+Written by `make bench`, which measures all of it anew (`make bench ARGS=start` that section alone); the peers live in
+environments of their own."""
+MARK = "<!-- section: {} -->\n"  # before each section's part of the page
 
 
 def main() -> None:
@@ -46,24 +50,34 @@ def main() -> None:
         parser.error("--rounds and --threads: at least 1")
 
     settings = Settings(1, given.threads, 1000) if given.quick else Settings(given.rounds, given.threads)
-    parts = []
-    for part in sections(given.sections or list(SECTIONS), settings):
+    for name in given.sections or SECTIONS:
+        taken_on = machine()
+        part = measured(name, settings)
         print(f"{part}\n", flush=True)
-        parts.append(part)
-    if not given.quick and not given.sections:
-        PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        if not given.quick:
+            text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+            PAGE.write_text(page(taken_on, parts_of(text) | {name: part}), encoding="utf-8")
 
 
-def sections(names: Iterable[str], settings: Settings) -> Iterator[str]:
-    """The page's parts, one by one; a section that cannot be measured says why, and the others go on."""
-    yield HEAD
-    yield "## The machine"
-    yield machine()
-    for name in names:
-        try:
-            yield SECTIONS[name].markdown(SECTIONS[name].measure(settings))
-        except Failed as failed:
-            yield f"## {name}\n\nNot measured: {failed}."
+def measured(name: str, settings: Settings) -> str:
+    """A section's part of the page; why not, if it cannot be measured."""
+    try:
+        text = SECTIONS[name].markdown(SECTIONS[name].measure(settings))
+    except Failed as failed:
+        text = f"## {name}\n\nNot measured: {failed}."
+    return f"{text}\n\nMeasured {today()} at commit {commit()}."
+
+
+def page(taken_on: str, parts: Mapping[str, str]) -> str:
+    """The whole page, of every section's part that there is."""
+    known = [MARK.format(name) + parts[name] for name in SECTIONS if name in parts]
+    return "\n\n".join([HEAD, "## The machine", taken_on, *known]) + "\n"
+
+
+def parts_of(text: str) -> dict[str, str]:
+    """The parts of a page that was written before, by their sections."""
+    found = re.split(MARK.format("(.*)"), text)
+    return {name: part.strip() for name, part in zip(found[1::2], found[2::2], strict=True)}
 
 
 if __name__ == "__main__":

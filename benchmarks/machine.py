@@ -3,6 +3,7 @@
 import datetime
 import os
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,10 +24,23 @@ def machine() -> str:
         f"memory: {memory:.0f} GiB",
         f"system: {platform.platform()}, Python {platform.python_version()}",
         f"versions: {', '.join(f'{package} {version(package)}' for package in packages)}",
-        f"date: {datetime.date.today().isoformat()}",
-        f"load before the start (a busy machine measures nothing): {os.getloadavg()[0]:.1f}",
+        f"load when the last section was begun (a busy machine measures nothing): {os.getloadavg()[0]:.1f}",
     ]
     return "\n".join(f"- {line}" for line in lines)
+
+
+def today() -> str:
+    """The date."""
+    return datetime.date.today().isoformat()
+
+
+def commit() -> str:
+    """What is checked out, with a plus where it has been changed since."""
+    here = Path(__file__).parent
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=here, capture_output=True, text=True
+    )
+    return done.stdout.strip() or "unknown"
 
 
 def processor() -> tuple[str, list[str]]:

@@ -45,7 +45,9 @@ def least(command: tuple[str, ...], folder: Path, settings: Settings) -> float:
 def markdown(seconds: dict[str, float]) -> str:
     """The section."""
     rows = [f"| {name} | {each:.2f} |" for name, each in seconds.items()]
-    rows.append(f"| our own share of that first step | {seconds[FIRST] - seconds[LIBRARIES]:.2f} |")
+    own = seconds[FIRST] - seconds[LIBRARIES]
+    rows.append(f"| what that first step takes beyond these libraries | {own:.2f} |")
+    rows.append(f"| the same without Hydra's composing the config, too | {own - (seconds[CFG] - seconds[BARE]):.2f} |")
     rows.append(f"| our own share of `vae --help` | {seconds[HELP] - seconds[BARE]:.2f} |")
     table = "\n".join(["| | seconds |", "|---|---:|", *rows])
     return f"## Start\n\nThe least of several runs, with warm caches.\n\n{table}"

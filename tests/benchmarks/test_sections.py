@@ -27,6 +27,18 @@ def test_every_section_is_measured_and_written() -> None:
         assert callable(module.markdown)
 
 
+def test_a_section_measured_anew_leaves_the_others_on_the_page() -> None:
+    bench = section("bench")
+    before = bench.page("- a machine", {"start": "## Start\n\n1 s", "training": "## Training\n\n| a |"})
+    assert before.index("## Training") < before.index("## Start")  # in the bench's own order
+    assert bench.page("- a machine", bench.parts_of(before)) == before
+    after = bench.page("- another", bench.parts_of(before) | {"start": "## Start\n\n2 s"})
+    assert after == before.replace("- a machine", "- another").replace("1 s", "2 s")
+    written = (BENCHMARKS.parent / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert set(bench.parts_of(written)) <= set(bench.SECTIONS)
+    assert bench.parts_of("") == {}
+
+
 def test_a_jobs_overhead_is_what_its_core_did_besides_training() -> None:
     sweep_jobs = section("sweep_jobs")
     # Two cores for 50 s, of which 6 s before anything began: 88 core-seconds for 80 of training.
