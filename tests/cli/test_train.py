@@ -74,6 +74,25 @@ def test_the_mlflow_run_tells_the_whole_story(trained: tuple[Path, Path]) -> Non
     assert {model.name for model in client.search_logged_models(["1"])} == {"encoder", "decoder"}
 
 
+def test_its_page_is_current_while_it_trains(vae: Vae) -> None:
+    Path("watch.py").write_text(
+        "from pathlib import Path\n"
+        "from mlflow import MlflowClient\n"
+        "from vae_experiments.training.run import Hook\n\n\n"
+        "class Reader(Hook):\n"
+        "    def on_step(self, run):\n"
+        "        (seen,) = MlflowClient('sqlite:///mlflow.db').search_runs(['1'])\n"
+        "        Path(f'{run.state.epoch}.md').write_text(seen.data.tags['mlflow.note.content'])\n"
+    )
+    watched = "+hooks.reader={_target_:watch.Reader}"
+    assert vae("train", *TINY, "hooks.gallery=null", watched, "hydra.run.dir=out").status == 0
+    before, during = Path("0.md").read_text(), Path("1.md").read_text()
+    assert "**Running**, 2 epochs." in before
+    assert "1 of 2 epochs done" in during
+    assert f"{results(Path('out'))[0]['val/elbo']:.2f}" in during
+    assert "differs from the default" in during
+
+
 def test_the_bound_is_minus_the_sum_of_its_parts(trained: tuple[Path, Path]) -> None:
     for row in results(trained[1]):
         assert row["val/elbo"] == pytest.approx(-row["val/reconstruction"] - row["val/kl"])

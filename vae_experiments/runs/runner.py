@@ -3,6 +3,7 @@
 import logging
 import shlex
 import signal
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,6 +30,8 @@ from vae_experiments.training.run import Hook, TrainingRun
 from vae_experiments.training.world import join_world, leave_world
 
 log = logging.getLogger(__name__)
+
+DESCRIBED_EVERY = 30  # seconds, at least: epochs can be short, and many
 
 
 def start(config: dict[str, Any], path: Path, command: Sequence[str] | None = None) -> TrainingRun:
@@ -104,7 +107,7 @@ def _train(
         if resumed:
             _restore(run, folder, force=force)
         if world.is_first:
-            run.hooks = [*run.hooks, *watchers]
+            run.hooks = [*run.hooks, *watchers, _Description()]
             if not planned:
                 folder.write_config(plain)
                 if command is not None:
@@ -207,6 +210,17 @@ def _describe(run: TrainingRun, status: Status, reason: str = "") -> None:
     with suppress(RunFailed):  # a full disk, of which has been told
         said = note(run.folder, run.state.history, status=status, reason=reason, epochs=run.epochs)
         run.record.set_tags(said)
+
+
+class _Description(Hook):
+    """Keeps that current while the run trains."""
+
+    due = 0.0
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        if time.monotonic() >= self.due:
+            _describe(run, "RUNNING")
+            self.due = time.monotonic() + DESCRIBED_EVERY
 
 
 def _tags(run: TrainingRun, config: RunConfig) -> dict[str, str]:
