@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from vae_experiments.runs.command import of_job, single_run
 from vae_experiments.runs.folder import RunFolder, RunInfo
@@ -91,6 +92,20 @@ def test_a_job_s_command_is_the_sweep_s_with_its_own_values() -> None:
         "architecture.filters=[4,8]",
         "objective=elbo",
     ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a b", "8", "true", "null", "it's", "a, b", "", "[1]", "a=b", "C:\\x", "val/elbo", "choice(1,2)", "1e-3", " x",
+        1e-8, float("inf"), None, True, [1, "a, b"], {"a": [1, 2], "b": "it's"},
+    ],
+)  # fmt: skip
+def test_whatever_value_a_job_has_its_command_gives_it_that(value: object) -> None:
+    (word,) = of_job(["key=1,2"], {"key": value})
+    read = OverridesParser.create().parse_override(word)
+    assert not read.is_sweep_override()
+    assert (read.value(), type(read.value())) == (value, type(value))
 
 
 def test_without_a_written_command_there_is_none(tmp_path: Path) -> None:

@@ -1,21 +1,41 @@
 """The command that would train a run once more, from the words that were typed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from hydra.conf import ConfigSourceInfo
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from vae_experiments.config.construct import TRUSTED
+from vae_experiments.config.verb import quote
 from vae_experiments.errors import InputError
-from vae_experiments.runs.folder import COMMAND
+from vae_experiments.runs.folder import COMMAND, RunFolder
 from vae_experiments.runs.sweep_folder import SweepFolder
 
 _OF_THE_SWEEP = ("hydra", "sweep", "plan")  # words about how many runs there are, and where they go
+_OWN_CONFIGS = "hydra.searchpath"
+
+
+def own_configs(sources: Sequence[ConfigSourceInfo]) -> list[str]:
+    """The folders of configs that were named beside the program's, as an override; none where there are none.
+
+    Args:
+        sources: Hydra's list of where it looks, `hydra.runtime.config_sources`.
+    """
+    own = [each for each in sources if "command-line" in each.provider]  # --config-dir, or the override itself
+    folders = ",".join(quote(f"{each.schema}://{each.path}") for each in own)
+    return [f"{_OWN_CONFIGS}=[{folders}]"] if own else []
 
 
 def single_run(path: Path) -> list[str] | None:
     """The overrides of the run in the folder `path`, a sweep's job or not; None where nobody wrote them down.
 
-    Where it goes is left out: the same folder cannot be used twice.
+    Where it goes is left out: the same folder cannot be used twice. A job has its share of the machine's
+    threads, and other numbers of them add in another order: its words say how many.
     """
     sweep = SweepFolder(path.parent)
     if sweep.exists and path.name.isdigit():
@@ -23,7 +43,10 @@ def single_run(path: Path) -> list[str] | None:
             plan = sweep.plan()
             for job in plan.jobs:
                 if job.number == int(path.name):
-                    return of_job(plan.command, job.varied)
+                    words = of_job(plan.command, job.varied)
+                    threads = RunFolder(path).config().get("trainer", {}).get("threads")
+                    given = any(word.lstrip("+").startswith("trainer.threads=") for word in words)
+                    return words if given or threads is None else [*words, f"trainer.threads={threads}"]
         return None
     try:
         words = json.loads((path / COMMAND).read_text(encoding="utf-8"))
@@ -45,16 +68,51 @@ def of_job(command: Sequence[str], varied: Mapping[str, object]) -> list[str]:
         key = word.partition("=")[0]
         if key.lstrip("+") in left:
             prefix = "+" * (len(key) - len(key.lstrip("+")))
-            words.append(f"{prefix}{key.lstrip('+')}={_text(left.pop(key.lstrip('+')))}")
+            words.append(f"{prefix}{key.lstrip('+')}={_value(left.pop(key.lstrip('+')))}")
         elif not _about_the_sweep(word):
             words.append(word)
-    return [*words, *(f"{key}={_text(value)}" for key, value in left.items())]
+    return [*words, *(f"{key}={_value(value)}" for key, value in left.items())]
+
+
+def trust(config: Mapping[str, Any]) -> list[str]:
+    """The override without which no command reads the stored config: it names classes of the user's own."""
+    names = {target.partition(".")[0] for target in _targets(config) if not target.startswith(_KNOWN)}
+    return [f"trust=[{','.join(sorted(names))}]"] if names else []
+
+
+_KNOWN = tuple(f"{package}." for package in TRUSTED)
+
+
+def _targets(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping) and "_target_" in value:
+        yield str(value["_target_"])
+    for child in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _targets(child)
 
 
 def _about_the_sweep(word: str) -> bool:
     key = word.partition("=")[0].lstrip("+~")
+    if key == _OWN_CONFIGS:
+        return False
     return any(key == name or key.startswith((f"{name}.", f"{name}/")) for name in _OF_THE_SWEEP)
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+def _value(value: object) -> str:
+    """What means `value` after the "=" of an override."""
+    if isinstance(value, str):
+        return value if _reads_as(value) else quote(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_value(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_value, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return repr(value)  # of numbers, infinities among them
+
+
+def _reads_as(text: str) -> bool:
+    """Whether Hydra reads the text, as it stands, as that text, in a list too."""
+    try:
+        return OverridesParser.create().parse_override(f"key=[{text}]").value() == [text]
+    except HydraException:
+        return False

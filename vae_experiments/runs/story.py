@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vae_experiments.evaluation.config import DIAGNOSIS
-from vae_experiments.runs.command import single_run
+from vae_experiments.runs.command import single_run, trust
 from vae_experiments.runs.folder import RunFolder
 from vae_experiments.tracking.names import MAX_NOTE, flatten
 
@@ -65,12 +65,14 @@ def story(
     if status is None:
         status, reason = folder.info().status, folder.info().reason
     parts = [
-        _diagnosis(path) if status == "FINISHED" else _standing(path, history, status, reason, epochs),
+        _diagnosis(path) if status == "FINISHED" else _standing(path, config, history, status, reason, epochs),
         _headline(history, path),
         f"**What it is:** {_sentence(config)}",
         _figures(history, path),
         _measured(path),
-        _differences(config),
+        _differences(config)
+        if history or status != "RUNNING"
+        else "",  # composing takes time: not before the first step
         _commands(path, config),
     ]
     text = "\n\n".join(part for part in parts if part)
@@ -97,10 +99,17 @@ def _diagnosis(path: Path) -> str:
     return _read(path / DIAGNOSIS).get("text") or "Finished."
 
 
-def _standing(path: Path, history: Sequence[Mapping[str, float]], status: str, reason: str, epochs: int | None) -> str:
+def _standing(
+    path: Path,
+    config: Mapping[str, Any],
+    history: Sequence[Mapping[str, float]],
+    status: str,
+    reason: str,
+    epochs: int | None,
+) -> str:
     of = f" of {epochs}" if epochs else ""
     done = f"{len(history)}{of} epochs done"
-    again = f"Continue with `vae resume {shlex.quote(str(path))}`."
+    again = f"Continue with `{shlex.join(['vae', 'resume', str(path), *trust(config)])}`."
     if status == "RUNNING":
         return f"**Running** since {done}." if history else f"**Running**{f', {epochs} epochs' if epochs else ''}."
     if status == "FAILED":
@@ -203,14 +212,15 @@ def default_config() -> Mapping[str, object]:
 
 
 def _commands(path: Path, config: Mapping[str, Any]) -> str:
-    folder = shlex.quote(str(path))
+    own = trust(config)
     lines = [
         *_repeat(path),
-        f"vae resume {folder}  # where it stopped before its end",
-        f"vae evaluate {folder}",
-        f"vae generate {folder} what=samples",
+        shlex.join(["vae", "resume", str(path), *own]),
+        shlex.join(["vae", "evaluate", str(path), *own]),
+        shlex.join(["vae", "generate", str(path), "what=samples", *own]),
     ]
-    return f"To repeat, resume and use it, in {_code(str(Path.cwd()))}:\n\n```\n" + "\n".join(lines) + "\n```"
+    what = "To repeat it, to resume it where it stopped before its end, to measure and to use it"
+    return f"{what}, in {_code(str(Path.cwd()))}:\n\n```\n" + "\n".join(lines) + "\n```"
 
 
 def _repeat(path: Path) -> Iterator[str]:

@@ -19,6 +19,7 @@ from vae_experiments.comparison.table import run_table
 from vae_experiments.console import log_to_file
 from vae_experiments.errors import InputError, Interrupted, RunFailed
 from vae_experiments.runs.closing import closing_lines
+from vae_experiments.runs.command import trust
 from vae_experiments.runs.plan import Job, Plan, job_name
 from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.sweeps.board import Board
@@ -192,10 +193,13 @@ def _say_where(folder: SweepFolder) -> None:
     plan, rows = sweep_rows(folder.path)
     show(run_table(ranked(rows, ELBO), plan.keys, ELBO), ROWS, plan.name)
     best = next((row for row in ranked(rows, ELBO) if row.value(ELBO) is not None and row.folder is not None), None)
-    path = shlex.quote(os.path.relpath(folder.path))
-    ways = [f"vae compare {path}"]
+    own = trust(folder.job(plan.jobs[0]).config()) if plan.jobs else []
+    ways = [shlex.join(["vae", "compare", os.path.relpath(folder.path), *own])]
     if best is not None:
-        job = shlex.quote(os.path.relpath(best.folder or folder.path))
-        ways += [f"vae generate {job} what=manifold", f"vae evaluate {job}"]
+        job = os.path.relpath(best.folder or folder.path)
+        ways += [
+            shlex.join(["vae", "generate", job, "what=manifold", *own]),
+            shlex.join(["vae", "evaluate", job, *own]),
+        ]
     for line in closing_lines(folder.path, ways):
         log.info("%s", line)

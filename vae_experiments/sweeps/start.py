@@ -17,6 +17,7 @@ from vae_experiments.console import console
 from vae_experiments.errors import InputError
 from vae_experiments.lock import NAME as RUN_LOCK
 from vae_experiments.lock import RunLock
+from vae_experiments.runs.command import own_configs
 from vae_experiments.runs.plan import Job, Plan, job_name, short_names
 from vae_experiments.runs.signature import source_digest
 from vae_experiments.runs.sweep_folder import SweepFolder
@@ -186,7 +187,7 @@ def _plan(
 ) -> Plan:
     return Plan(
         name=command.name(keys),
-        command=[shown_override(word) for word in command.arguments],
+        command=[*map(shown_override, command.arguments), *own_configs(command.master.hydra.runtime.config_sources)],
         keys=keys,
         jobs=[Job(i, draft.name, draft.varied, "") for i, draft in enumerate(drafts)],
         at_once=settings.jobs,

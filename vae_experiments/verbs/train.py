@@ -37,23 +37,31 @@ def train(config: dict[str, Any], folder: str) -> None:
     # Not before: --help and --cfg need no PyTorch.
     from hydra.core.hydra_config import HydraConfig
 
+    from vae_experiments.runs.command import own_configs
     from vae_experiments.runs.runner import start
     from vae_experiments.tracking.address import shown_override
 
     typed = [shown_override(word) for word in HydraConfig.get().overrides.task]
+    typed += own_configs(HydraConfig.get().runtime.config_sources)
     say_where(start(run, Path(folder), typed))
 
 
 def say_where(run: "TrainingRun") -> None:
     """The closing lines of a run: what it reached, where it is, what to do next."""
     from vae_experiments.runs.closing import closing_lines
+    from vae_experiments.runs.command import trust
+    from vae_experiments.runs.folder import RunFolder
 
     if not run.world.is_first:
         return
     if run.state.best_epoch > 0:
         figures = (run.trainer.monitor, run.state.best_value, run.state.best_epoch, run.state.epoch)
         log.info("best %s %.4f at epoch %d of %d", *figures)
-    folder = shlex.quote(os.path.relpath(run.folder))
-    ways = [f"vae generate {folder} what=samples", f"vae evaluate {folder}", "vae train architecture.latent_dim=8"]
+    folder, own = os.path.relpath(run.folder), trust(RunFolder(run.folder).config())
+    ways = [
+        shlex.join(["vae", "generate", folder, "what=samples", *own]),
+        shlex.join(["vae", "evaluate", folder, *own]),
+        "vae train architecture.latent_dim=8",
+    ]
     for line in closing_lines(run.folder, ways):
         log.info("%s", line)
