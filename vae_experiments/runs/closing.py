@@ -26,9 +26,12 @@ def closing_lines(folder: Path, ways: Sequence[str]) -> Iterator[str]:
 
 def _page(folder: Path) -> str:
     """The run's page where a server has it, else the command that serves one."""
-    start = read_start(folder).data
-    if not str(start["uri"]).startswith(("http://", "https://")):
-        return "vae ui"
+    from vae_experiments.tracking.noted import shown_at
     from vae_experiments.tracking.views import run_page
 
-    return str(start["uri"]).replace("***@", "") + run_page(start["experiment_id"], start["run_id"])
+    start = read_start(folder).data
+    uri = str(start["uri"])
+    server = uri if uri.startswith(("http://", "https://")) else shown_at(uri, start["run_id"])
+    if server is None:
+        return "vae ui"
+    return server.replace("***@", "") + run_page(start["experiment_id"], start["run_id"])

@@ -14,6 +14,7 @@ from annotated_types import Ge, Le
 from vae_experiments.config.verb import run_verb
 from vae_experiments.errors import RunFailed
 from vae_experiments.tracking.config import TrackingConfig
+from vae_experiments.tracking.noted import noted
 from vae_experiments.tracking.serving import free_port, in_address, is_loopback, serve
 
 if TYPE_CHECKING:
@@ -69,9 +70,10 @@ def ui(config: UiConfig) -> None:
     with tempfile.TemporaryFile() as said, serve(store.uri, config.host, port, said) as server:
         base = f"http://{in_address(config.host)}:{port}"
         if server.wait_until_ready(base):
-            _show(base + page, config.browser)
-            log.info("Ctrl-C stops it")
-            server.wait()
+            with noted(store.uri, base):
+                _show(base + page, config.browser)
+                log.info("Ctrl-C stops it")
+                server.wait()
         if not server.stopped:
             said.seek(0)
             lines = said.read().decode("utf-8", "replace").strip().splitlines()
