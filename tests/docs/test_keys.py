@@ -1,14 +1,15 @@
 """docs/keys.md holds every key there is, as it is now."""
 
 import re
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import pytest
 import yaml
 from annotated_types import Ge, Lt
+from keys_page.files import comments_of, header_of
+from keys_page.page import page as written
+from keys_page.signatures import documented, takes
 from omegaconf import OmegaConf
 
 from vae_experiments.config.paths import conf_dir
@@ -18,22 +19,12 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = spec_from_file_location("document_keys", ROOT / "tools" / "document_keys.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
 def page() -> str:
     return (ROOT / "docs" / "keys.md").read_text()
 
 
-def test_the_page_is_fresh(tool: ModuleType, page: str) -> None:
-    assert page == tool.page(), "docs/keys.md is stale: make docs"
+def test_the_page_is_fresh(page: str) -> None:
+    assert page == written(), "docs/keys.md is stale: make docs"
 
 
 def test_every_key_that_a_file_sets_is_on_the_page(page: str) -> None:
@@ -84,21 +75,21 @@ def leaves(node: dict[str, Any], above: str) -> list[str]:
         (bool, "true or false"),
     ],
 )
-def test_a_type_reads_as_people_say_it(tool: ModuleType, annotation: object, words: str) -> None:
-    assert tool.takes(annotation) == words
+def test_a_type_reads_as_people_say_it(annotation: object, words: str) -> None:
+    assert takes(annotation) == words
 
 
-def test_a_docstring_says_what_each_argument_of_a_class_and_of_its_bases_is(tool: ModuleType) -> None:
-    said = tool.documented(IWAE)
+def test_a_docstring_says_what_each_argument_of_a_class_and_of_its_bases_is() -> None:
+    said = documented(IWAE)
     assert said["samples"].startswith("latents per image, k.")
     assert "\n" not in said["estimator"]
 
 
-def test_a_comment_belongs_to_its_key(tool: ModuleType, tmp_path: Path) -> None:
+def test_a_comment_belongs_to_its_key(tmp_path: Path) -> None:
     path = tmp_path / "some.yaml"
     path.write_text(
         "# The header.\n_target_: some.Thing\n# Before it.\nrate: [1, 2]  # beside it\ninner:\n  a: 1 # deep\n"
     )
-    assert tool.comments_of(path, "thing") == {"thing.rate": "Before it; beside it", "thing.inner.a": "deep"}
-    assert tool.header_of(path) == "The header."
+    assert comments_of(path, "thing") == {"thing.rate": "Before it; beside it", "thing.inner.a": "deep"}
+    assert header_of(path) == "The header."
     assert OmegaConf.load(path)["rate"] == [1, 2]
