@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from vae_experiments.runs.command import of_job, single_run
 from vae_experiments.runs.folder import RunFolder, RunInfo
 from vae_experiments.runs.story import default_config, note, story
+from vae_experiments.tracking.markdown import table_row
 from vae_experiments.tracking.names import MAX_NOTE
 
 HISTORY = [{"best/val_elbo": -150.123, "best/val_kl": 4.5, "best/epoch": 1.0, "time/images_per_second": 2012.3}]
@@ -32,17 +33,20 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_ended_run_opens_with_its_diagnosis_and_has_its_figures_with_units(folder: Path) -> None:
+def test_an_ended_run_opens_with_its_best_and_its_diagnosis_and_has_its_figures_with_units(folder: Path) -> None:
     text = story(folder, HISTORY)
-    assert text.startswith("Diagnosis: healthy.\n\n**Best val/elbo -150.12 nats per image**: KL 4.50,")  # unfolded
-    assert "| bound on the validation images | -150.12 | nats per image, higher is better |" in text
-    assert "| active latent dimensions | 6 | dimensions |" in text
-    assert "| speed of training | 2,012 | images per second |" in text
+    best, diagnosis, *_ = text.split("\n\n")  # above the fold
+    assert best.startswith("**Best val/elbo -150.12 nats per image**: KL 4.50,")
+    assert diagnosis == "Diagnosis: healthy."
+    assert table_row(["bound on the validation images", "-150.12", "nats per image, higher is better"]) in text
+    assert table_row(["active latent dimensions", "6", "dimensions"]) in text
+    assert table_row(["speed of training", "2,012", "images per second"]) in text
 
 
 def test_only_what_differs_from_the_default_and_changes_the_result_is_listed(folder: Path) -> None:
     rows = [line for line in story(folder).splitlines() if line.startswith("| `")]
-    assert rows == [f"| `architecture.latent_dim` | `7` | `{default_config()['architecture']['latent_dim']}` |"]  # type: ignore[index]
+    default = default_config()["architecture"]["latent_dim"]  # type: ignore[index]
+    assert rows == [table_row(["`architecture.latent_dim`", "`7`", f"`{default}`"])]
 
 
 def test_it_says_how_to_repeat_and_how_to_resume(folder: Path) -> None:
@@ -67,8 +71,8 @@ def test_what_was_measured_afterwards_is_added(folder: Path) -> None:
     metrics = {"test/nll_iw500": 98.76, "test/knn_accuracy_100": 0.5, "test/knn_accuracy_100_std": 0.1}
     (folder / "evaluation" / "test.json").write_text(json.dumps({"metrics": metrics}))
     text = story(folder, HISTORY)
-    assert "| `test/nll_iw500` | 98.76 | nats per image |" in text
-    assert "| `test/knn_accuracy_100` | 0.5 | share |" in text
+    assert table_row(["`test/nll_iw500`", "98.76", "nats per image"]) in text
+    assert table_row(["`test/knn_accuracy_100`", "0.5", "share"]) in text
     assert "_std" not in text
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from vae_experiments.evaluation.config import DIAGNOSIS
 from vae_experiments.runs.command import single_run, trust
 from vae_experiments.runs.folder import RunFolder
+from vae_experiments.tracking.markdown import table_head, table_row
 from vae_experiments.tracking.names import MAX_NOTE, flatten
 
 log = logging.getLogger(__name__)
@@ -64,15 +65,16 @@ def story(
     config = folder.config()
     if status is None:
         status, reason = folder.info().status, folder.info().reason
+    ended = status == "FINISHED"
+    at_first = status == "RUNNING" and not history
     parts = [
-        _diagnosis(path) if status == "FINISHED" else _standing(path, config, history, status, reason, epochs),
+        "" if ended else _standing(path, config, history, status, reason, epochs),
         _headline(history, path),
+        _diagnosis(path) if ended else "",
         f"**What it is:** {_sentence(config)}",
         _figures(history, path),
         _measured(path),
-        _differences(config)
-        if history or status != "RUNNING"
-        else "",  # composing takes time: not before the first step
+        "" if at_first else _differences(config),  # composing the default takes time: not before the first step
         _commands(path, config),
     ]
     text = "\n\n".join(part for part in parts if part)
@@ -173,7 +175,7 @@ def _measured(path: Path) -> str:
         unit = next((unit for known, unit in _MEASURED.items() if short.startswith(known)), None)
         if unit is not None and not short.endswith("_std"):
             rows.append((f"`{name}`", _number(value), unit))
-    return _table(("evaluated", "", "unit"), rows) if rows else ""
+    return f"Evaluated afterwards:\n\n{_table(('metric', '', 'unit'), rows)}" if rows else ""
 
 
 def _differences(config: Mapping[str, Any]) -> str:
@@ -189,7 +191,7 @@ def _differences(config: Mapping[str, Any]) -> str:
         return "Everything is as `vae train` has it by default."
     rows = [(f"`{key}`", _value(own[key]), _value(default.get(key, _MISSING))) for key in keys[:_ROWS]]
     more = f"\n\nand {len(keys) - _ROWS} more: see config.yaml." if len(keys) > _ROWS else ""
-    return _table(("differs from the default", "here", "default"), rows) + more
+    return f"What differs from the default:\n\n{_table(('key', 'here', 'default'), rows)}{more}"
 
 
 _MISSING = object()
@@ -230,8 +232,7 @@ def _repeat(path: Path) -> Iterator[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([table_head(head), *(table_row(row) for row in rows)])
 
 
 def _number(value: float) -> str:

@@ -1,5 +1,6 @@
 """What a sweep's page in MLflow says at its top: how it stands, the best run, the table and the pictures. Markdown."""
 
+import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +9,9 @@ from urllib.parse import urlencode
 
 from vae_experiments.comparison.rows import ELBO, FINISHED, Compared, ranked
 from vae_experiments.comparison.table import note, run_table
+from vae_experiments.files import write_atomically
 from vae_experiments.runs.plan import Plan, shown
+from vae_experiments.tracking.markdown import table_head, table_row
 from vae_experiments.tracking.names import MAX_NOTE
 from vae_experiments.tracking.views import run_page
 
@@ -21,6 +24,29 @@ _PICTURES = {
 }
 _OTHERS = {"explorer.html": "explorer", "table.md": "table"}
 _LEFT_OUT = ("id", "run", "diagnosis")  # the run is where the first column leads; the others are on its page
+
+
+PREVIEW = "preview.png"
+_PREVIEW_WIDTH = 760  # pixels that a page 1,400 wide has beside MLflow's own columns; MLflow's Markdown takes no width
+
+
+def draw_preview(comparison: Path) -> None:
+    """The first of the pictures again, as wide as a sweep's page has room for.
+
+    Raises:
+        OSError: it cannot be read or written.
+    """
+    from PIL import Image  # not needed for the text
+
+    for name in _PICTURES:
+        if (comparison / name).is_file():
+            buffer = io.BytesIO()
+            with Image.open(comparison / name) as picture:
+                small = picture.convert("RGB")
+            small.thumbnail((_PREVIEW_WIDTH, small.height), Image.Resampling.LANCZOS)
+            small.save(buffer, "PNG", optimize=True)
+            write_atomically(comparison / PREVIEW, [buffer.getbuffer()])
+            return
 
 
 @dataclass(frozen=True)
@@ -44,7 +70,9 @@ class ParentPage:
             rows: the jobs' runs, begun or not.
             comparison: the folder of what has been drawn so far.
         """
-        parts = [self._standing(rows), self._best(rows), self._pictures(comparison), self._table(rows)]
+        # One paragraph before the links: MLflow folds a description after some five lines.
+        opening = " ".join(part for part in (self._standing(rows), self._best(rows)) if part)
+        parts = [opening, self._pictures(comparison), self._table(rows)]
         return "\n\n".join(part for part in parts if part)
 
     def _standing(self, rows: Sequence[Compared]) -> str:
@@ -69,9 +97,9 @@ class ParentPage:
             return ""
         others = {name: title for name, title in _OTHERS.items() if (comparison / name).is_file()}
         links = [f"[{title}]({self._artifact(name)})" for name, title in (there | others).items()]
-        first = next(iter(there))
-        query = urlencode({"path": f"comparison/{first}", "run_uuid": self.run_id})
-        return f"{', '.join(links)}\n\n![{there[first]}](get-artifact?{query})"
+        query = urlencode({"path": f"comparison/{PREVIEW}", "run_uuid": self.run_id})
+        seen = f"\n\n![{next(iter(there.values()))}](get-artifact?{query})" if (comparison / PREVIEW).is_file() else ""
+        return f"{', '.join(links)}{seen}"
 
     def _artifact(self, name: str) -> str:
         return run_page(self.experiment_id, self.run_id, f"comparison/{name}")[1:]
@@ -81,20 +109,18 @@ class ParentPage:
         if not rows:
             return ""
         table = run_table(rows, self.plan.keys)
-        kept = [number for number, column in enumerate(table.columns) if column.title not in _LEFT_OUT]
+        left_out = {*_LEFT_OUT, "status"} if all(row.status == FINISHED for row in rows) else _LEFT_OUT
+        kept = [number for number, column in enumerate(table.columns) if column.title not in left_out]
         columns = [table.columns[number] for number in kept]
         lines = [
-            ["run", *(_plain(column.title) for column in columns)],
-            ["---", *("---:" if column.numeric else "---" for column in columns)],
+            table_row([self._link(row), *(_plain(cells[number]) for number in kept)])
+            for row, cells in zip(ranked(rows, ELBO), table.texts(), strict=True)
         ]
-        for row, cells in zip(ranked(rows, ELBO), table.texts(), strict=True):
-            lines.append([self._link(row), *(_plain(cells[number]) for number in kept)])
-        text, written = "", 0
+        text, written = table_head(["run", *(_plain(column.title) for column in columns)]) + "\n", 0
         for line in lines:
-            more = f"| {' | '.join(line)} |\n"
-            if len(text) + len(more) > MAX_NOTE - 1000:
+            if len(text) + len(line) > MAX_NOTE - 1000:
                 break
-            text, written = text + more, written + 1
+            text, written = f"{text}{line}\n", written + 1
         rest = len(lines) - written
         return note() + "\n\n" + text + (f"\nand {rest} more: see the table among the artifacts.\n" if rest else "")
 

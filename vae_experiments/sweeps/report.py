@@ -10,7 +10,7 @@ from vae_experiments.comparison.folders import sweep_rows
 from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.sweeps.executors.local import start_process
 from vae_experiments.sweeps.parent import Parent
-from vae_experiments.sweeps.parent_page import ParentPage
+from vae_experiments.sweeps.parent_page import ParentPage, draw_preview
 from vae_experiments.tracking.journal import is_tracked, read_start
 
 log = logging.getLogger(__name__)
@@ -86,3 +86,4 @@ def _draw(sweep: Path, cwd: Path) -> None:
     say_into(sweep / "run.log")
     plan, rows = sweep_rows(sweep)
     write_report(rows, plan.keys, sweep / "comparison", title=plan.name)
+    draw_preview(sweep / "comparison")
