@@ -261,3 +261,11 @@ def test_two_processes_deepen_as_one_does(vae: Vae) -> None:
     assert two.status == 0, two.err
     for one, both in zip(results(Path("one")), results(only_folder()), strict=True):
         assert both["val/loss"] == pytest.approx(one["val/loss"], rel=1e-3)
+
+
+def test_the_manifold_of_a_few_epochs_and_of_the_last_is_an_image_and_the_film_has_all(vae: Vae) -> None:
+    ended = vae("train", *TINY, "hooks.gallery=null", "hooks.models=null", "trainer.max_epochs=6", "hydra.run.dir=out")
+    assert ended.status == 0
+    steps = sorted(int(path.name.split("+step+")[1].partition("+")[0]) for path in Path("out/images").glob("*.png"))
+    assert steps == [1, 2, 4, 6]
+    assert len(list(Path("out/film").iterdir())) == 6
