@@ -1,11 +1,12 @@
-"""Hooks that draw: the manifold after every epoch, the gallery at the end."""
+"""Hooks that draw: the manifold as it unfolds, the gallery at the end."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vae_experiments.figures.config import FiguresConfig
 from vae_experiments.figures.frames import keep_frame
+from vae_experiments.figures.raster import Pixels
 from vae_experiments.figures.subject import Subject, epoch_manifold, glimpse
 from vae_experiments.training.run import Hook, TrainingRun
 
@@ -16,9 +17,10 @@ FILM = "film"  # the folder of its frames, in the run's
 
 @dataclass(kw_only=True)
 class UnfoldingManifold(Hook):
-    """A small manifold after every epoch, as the steps of one image: its slider shows the space unfold."""
+    """A small manifold after epochs 1, 2, 4, 8, ... and the last, as steps of one image; the film has every epoch."""
 
     figures: FiguresConfig
+    _newest: tuple[Pixels, int] | None = field(default=None, init=False)  # with its epoch; None once it is logged
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         if self.figures.epoch_manifold_size == 0:
@@ -32,7 +34,18 @@ class UnfoldingManifold(Hook):
         except Exception as error:  # a picture is never worth a run
             log.warning("no manifold of epoch %d: %s", run.state.epoch, error)
         else:
-            run.record.log_image(picture, "manifold", run.state.epoch)
+            self._newest = picture, run.state.epoch
+            if run.state.epoch.bit_count() == 1:  # two files each: all of a long run's would bury the other artifacts
+                self._log(run)
+
+    def on_end(self, run: TrainingRun) -> None:
+        self._log(run)
+
+    def _log(self, run: TrainingRun) -> None:
+        if self._newest is not None:
+            picture, epoch = self._newest
+            run.record.log_image(picture, "manifold", epoch)
+            self._newest = None
 
 
 @dataclass(kw_only=True)
