@@ -227,6 +227,33 @@ def test_a_drag_is_an_interpolation(opened: Callable[..., Any]) -> None:
     assert page.evaluate("explorer.state.mark") is None
 
 
+def test_a_finger_sets_the_point_and_drags_an_interpolation(browser: Any, tmp_path: Path) -> None:
+    vae = vae_of(MLP(hidden=[32]), Bernoulli(), GREY)
+    (tmp_path / "page.html").write_text(page_of(vae, data_of(GREY)), encoding="utf-8")
+    context = browser.new_context(viewport={"width": 400, "height": 800}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    page.evaluate("explorer.ready.then(() => true)")
+    page.touchscreen.tap(*at(page, 0.7, 0.3))
+    frame(page)
+    tapped = here(page)
+    assert min(tapped) > 0
+    assert np.abs(np.array(shown(page)[::3]) - levels_of(vae, [tapped])[0]).max() <= 1
+
+    touch = context.new_cdp_session(page)  # Playwright itself only taps
+    scrolled = page.evaluate("scrollY")
+    for kind, spot in (("touchStart", (0.2, 0.3)), ("touchMove", (0.5, 0.5)), ("touchMove", (0.7, 0.8))):
+        x, y = at(page, *spot)
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    frame(page)
+    start, end = page.evaluate("Array.from(explorer.state.mark)"), here(page)
+    assert start[0] < 0 < end[0]
+    assert end[1] < 0 < start[1]
+    assert page.evaluate("scrollY") == scrolled  # the finger is the plane's, not the page's
+    context.close()
+
+
 def test_keys_move_the_point_and_go_to_classes(opened: Callable[..., Any]) -> None:
     vae, data = vae_of(MLP(hidden=[32]), Bernoulli(), GREY), data_of(GREY, ("zero", "one", "two"))
     page = opened(page_of(vae, data))
