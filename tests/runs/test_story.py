@@ -49,6 +49,25 @@ def test_only_what_differs_from_the_default_and_changes_the_result_is_listed(fol
     assert rows == [table_row(["`architecture.latent_dim`", "`7`", f"`{default}`"])]
 
 
+def test_classes_are_told_apart_by_their_names_and_by_their_modules_where_need_be(folder: Path) -> None:
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    default = config["architecture"]["_target_"]
+    for own, here, there in (
+        ("mine.Wide", "Wide", default.rpartition(".")[2]),
+        (f"mine.{default.rpartition('.')[2]}", f"mine.{default.rpartition('.')[2]}", default),
+    ):
+        config["architecture"]["_target_"] = own
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        assert table_row(["`architecture._target_`", f"`{here}`", f"`{there}`"]) in story(folder)
+
+
+def test_folders_are_relative_to_the_one_that_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    text = story(folder)
+    assert f"in `{folder.parent}`" in text
+    assert "\nvae resume 'a run'" in text
+
+
 def test_it_says_how_to_repeat_and_how_to_resume(folder: Path) -> None:
     text = story(folder)
     assert shlex.join(["vae", "train", "architecture.latent_dim=7", "name='a b'"]) in text

@@ -189,12 +189,21 @@ def _differences(config: Mapping[str, Any]) -> str:
     keys = [key for key in keys if key != "trainer.threads"]  # the machine's, which a sweep shares out
     if not keys:
         return "Everything is as `vae train` has it by default."
-    rows = [(f"`{key}`", _value(own[key]), _value(default.get(key, _MISSING))) for key in keys[:_ROWS]]
+    rows = [(f"`{key}`", *_pair(key, own[key], default.get(key, _MISSING))) for key in keys[:_ROWS]]
     more = f"\n\nand {len(keys) - _ROWS} more: see config.yaml." if len(keys) > _ROWS else ""
     return f"What differs from the default:\n\n{_table(('key', 'here', 'default'), rows)}{more}"
 
 
 _MISSING = object()
+
+
+def _pair(key: str, here: object, there: object) -> tuple[str, str]:
+    """Both values; of classes their names alone, where these tell them apart."""
+    if key.endswith("_target_"):
+        names = [each.rpartition(".")[2] if isinstance(each, str) else each for each in (here, there)]
+        if names[0] != names[1]:
+            here, there = names
+    return _value(here), _value(there)
 
 
 @cache  # a run is described several times
@@ -214,15 +223,17 @@ def default_config() -> Mapping[str, object]:
 
 
 def _commands(path: Path, config: Mapping[str, Any]) -> str:
-    own = trust(config)
+    own, here = trust(config), Path.cwd()
+    whole = path.absolute()
+    folder = str(whole.relative_to(here) if whole.is_relative_to(here) else whole)  # a narrow page cuts long lines off
     lines = [
         *_repeat(path),
-        shlex.join(["vae", "resume", str(path), *own]),
-        shlex.join(["vae", "evaluate", str(path), *own]),
-        shlex.join(["vae", "generate", str(path), "what=samples", *own]),
+        shlex.join(["vae", "resume", folder, *own]),
+        shlex.join(["vae", "evaluate", folder, *own]),
+        shlex.join(["vae", "generate", folder, "what=samples", *own]),
     ]
     what = "To repeat it, to resume it where it stopped before its end, to measure and to use it"
-    return f"{what}, in {_code(str(Path.cwd()))}:\n\n```\n" + "\n".join(lines) + "\n```"
+    return f"{what}, in {_code(str(here))}:\n\n```\n" + "\n".join(lines) + "\n```"
 
 
 def _repeat(path: Path) -> Iterator[str]:
