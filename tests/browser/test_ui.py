@@ -5,9 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from browsing import Lab, serving
 from mlflow.entities import Run
+
+from vae_experiments import load
+from vae_experiments.tracking.views import run_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -87,18 +91,65 @@ def test_a_run_s_page_tells_its_story(base: str, lab: Lab, page: "Page", keep: K
     assert "test/active_units" in text  # evaluated afterwards
     assert re.search(r"architecture\.latent_dim\s+3\s+2", text)  # differs from the default
     assert "vae train experiment=smoke" in text
-    assert f"vae resume {lab.run}" in text
+    assert f"vae resume {lab.run.relative_to(lab.folder)}" in text
 
 
 def test_a_sweep_s_page_has_its_table_and_its_pictures(base: str, lab: Lab, page: "Page", keep: Keep) -> None:
     parent, jobs = parent_and_jobs(lab)
     page.goto(f"{base}/#/experiments/1/runs/{parent.info.run_id}")
-    sheet = "document.querySelector('img[src*=\"contact_sheet\"]')"  # MLflow drops the text beside a picture
+    sheet = "document.querySelector('img[src*=\"preview\"]')"  # MLflow drops the text beside a picture
     page.wait_for_function(f"() => {sheet} && {sheet}.naturalWidth > 100")
     keep("sweep")
     assert "4 of 4 runs finished" in page.inner_text("body")
     best = page.get_by_role("link", name=str(jobs[0].info.run_name), exact=True).first
     assert str(jobs[0].info.run_id) in str(best.get_attribute("href"))
+
+
+def test_the_explorer_works_in_a_run_s_artifacts(base: str, lab: Lab, page: "Page", keep: Keep) -> None:
+    (run,) = lab.store.search_runs(["1"], "attributes.run_name = 'alone'")
+    page.goto(base + run_page("1", str(run.info.run_id), "figures/explorer.html"))
+    page.wait_for_function("() => [...document.querySelectorAll('iframe')].length > 0")
+    frame = page.locator("iframe").content_frame
+    frame.locator(".plane").first.wait_for()
+    frame.locator("body").evaluate("explorer.ready.then(() => true)")
+    assert frame.locator("body").evaluate("origin") == "null"  # no storage, no requests
+    keep("explorer-in-mlflow")
+    pictures = []
+    for share in (0.3, 0.7):
+        frame.locator(".plane").first.hover(position={"x": 200 * share, "y": 200 * share})
+        page.wait_for_timeout(500)
+        z, levels = frame.locator("body").evaluate(
+            "() => { const m = explorer.models[0], z = explorer.latent(m, explorer.state.peek ?? explorer.state.set);"
+            "const c = document.querySelector('.pair canvas');"
+            "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+            "return [Array.from(z), Array.from(d).filter((_, i) => i % 4 === 0)] }"
+        )
+        expected = np.rint(load(str(lab.run)).decode(np.array([z], np.float32)) * 255)
+        assert np.abs(expected.ravel() - levels).max() <= 1
+        pictures.append(levels)
+    assert pictures[0] != pictures[1]
+
+
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+def test_nothing_of_a_description_is_cut_off(kind: str, base: str, lab: Lab, page: "Page", keep: Keep) -> None:
+    parent, _ = parent_and_jobs(lab)
+    (alone,) = lab.store.search_runs(["1"], "attributes.run_name = 'alone'")
+    page.goto(base + run_page("1", str((parent if kind == "sweep" else alone).info.run_id)))
+    page.locator("table", has_text="elbo" if kind == "sweep" else "at the best epoch").first.wait_for()
+    if kind == "sweep":
+        page.wait_for_function("() => document.querySelector('img[src*=\"preview\"]')?.naturalWidth > 100")
+    keep(f"{kind}-whole")
+    cut = page.evaluate(
+        "() => { const note = document.querySelector('table').parentElement; let edge = innerWidth;"
+        "for (let e = note; e; e = e.parentElement) if (getComputedStyle(e).overflowX !== 'visible')"
+        "  edge = Math.min(edge, e.getBoundingClientRect().left + e.clientLeft + e.clientWidth);"
+        "return [...note.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > edge + 1)"
+        "  .map(e => e.tagName + ' ' + e.textContent.slice(0, 60)) }"
+    )
+    assert cut == []
+    about = page.get_by_text("About this run").first.bounding_box()
+    assert about is not None
+    assert about["x"] + 250 <= page.evaluate("innerWidth")  # its names and how their values begin
 
 
 @pytest.fixture(scope="module")
