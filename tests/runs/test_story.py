@@ -45,7 +45,7 @@ def test_an_ended_run_opens_with_its_best_and_its_diagnosis_and_has_its_figures_
 
 def test_only_what_differs_from_the_default_and_changes_the_result_is_listed(folder: Path) -> None:
     rows = [line for line in story(folder).splitlines() if line.startswith("| `")]
-    default = default_config()["architecture"]["latent_dim"]  # type: ignore[index]
+    default = default_config()["architecture"]["latent_dim"]
     assert rows == [table_row(["`architecture.latent_dim`", "`7`", f"`{default}`"])]
 
 

@@ -18,6 +18,7 @@ from vae_experiments.runs.sweep_folder import SweepFolder
 
 _OF_THE_SWEEP = ("hydra", "sweep", "plan")  # words about how many runs there are, and where they go
 _OWN_CONFIGS = "hydra.searchpath"
+_KNOWN = tuple(f"{package}." for package in TRUSTED)
 
 
 def own_configs(sources: Sequence[ConfigSourceInfo]) -> list[str]:
@@ -78,9 +79,6 @@ def trust(config: Mapping[str, Any]) -> list[str]:
     """The override without which no command reads the stored config: it names classes of the user's own."""
     names = {target.partition(".")[0] for target in _targets(config) if not target.startswith(_KNOWN)}
     return [f"trust=[{','.join(sorted(names))}]"] if names else []
-
-
-_KNOWN = tuple(f"{package}." for package in TRUSTED)
 
 
 def _targets(value: object) -> Iterator[str]:

@@ -213,7 +213,7 @@ def _describe(run: TrainingRun, status: Status, reason: str = "") -> None:
 
 
 class _Description(Hook):
-    """Keeps that current while the run trains."""
+    """Keeps the run's page current while it trains."""
 
     due = 0.0
 

@@ -207,7 +207,7 @@ def _pair(key: str, here: object, there: object) -> tuple[str, str]:
 
 
 @cache  # a run is described several times
-def default_config() -> Mapping[str, object]:
+def default_config() -> Mapping[str, Any]:
     """What `vae train` without any override composes."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra

@@ -24,8 +24,6 @@ _PICTURES = {
 }
 _OTHERS = {"explorer.html": "explorer", "table.md": "table"}
 _LEFT_OUT = ("id", "run", "diagnosis")  # the run is where the first column leads; the others are on its page
-
-
 PREVIEW = "preview.png"
 _PREVIEW_WIDTH = 760  # pixels that a page 1,400 wide has beside MLflow's own columns; MLflow's Markdown takes no width
 
