@@ -14,6 +14,7 @@ from types import ModuleType
 
 import ablation
 import decoding
+import gpu
 import growth
 import memory
 import precision
@@ -26,7 +27,7 @@ from child import HERE, Failed
 from machine import commit, machine, today
 from settings import Settings
 
-ORDER = (training, speedrun, sweep_jobs, decoding, start, growth, ablation, memory, upkeep, precision)
+ORDER = (training, speedrun, sweep_jobs, decoding, start, growth, ablation, memory, upkeep, precision, gpu)
 SECTIONS: dict[str, ModuleType] = {module.__name__: module for module in ORDER}
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks

@@ -15,6 +15,7 @@ from typing import Any
 from child import HERE, Failed, last_line
 
 VAE = (sys.executable, "-m", "vae_experiments")
+DATA = Path(os.environ.get("VAE_DATA", HERE.parent / "data")).absolute()
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ def run(command: Sequence[str], folder: Path, threads: int) -> Ended:
     """
     environment = os.environ | {
         "OMP_NUM_THREADS": str(threads),
-        "PYTHONPATH": str(HERE),
-        "VAE_DATA": os.environ.get("VAE_DATA", str(HERE.parent / "data")),
+        "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "VAE_DATA": str(DATA),
     }
     with tempfile.TemporaryFile("w+") as said:
         before = time.perf_counter()

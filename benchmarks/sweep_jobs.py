@@ -3,6 +3,7 @@
 python benchmarks/sweep_jobs.py
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,20 +51,20 @@ def measure(settings: Settings) -> Measured:
     """Sweeps twice, and starts once more."""
     with scratch() as folder:
         run((*VAE, "train", "-m", *KEYS, "seed=0", "trainer.max_epochs=1", *SWEEP[1:]), folder, 1)  # makes the store
-        one = sweep(folder, settings.threads, 1, "seed=0")
+        one = sweep(folder, 1, settings.threads, "seed=0")
         return Measured(
             settings.threads,
-            sweep(folder, settings.threads, settings.threads, SWEEP[0]),
             sweep(folder, settings.threads, 1, SWEEP[0]),
+            sweep(folder, 1, settings.threads, SWEEP[0]),
             one.whole - one.training,
         )
 
 
-def sweep(folder: Path, threads: int, at_once: int, seeds: str) -> Sweep:
-    """One sweep of the jobs."""
+def sweep(folder: Path, at_once: int, threads: int, seeds: str, keys: Sequence[str] = KEYS) -> Sweep:
+    """One sweep of the jobs, so many at once with so many threads each."""
     before = set(folder.glob("multirun/*"))
-    shares = (f"sweep.jobs={at_once}", f"trainer.threads={threads // at_once}")
-    ended = run((*VAE, "train", "-m", *KEYS, seeds, *SWEEP[1:], *shares), folder, threads)
+    shares = (f"sweep.jobs={at_once}", f"trainer.threads={threads}")
+    ended = run((*VAE, "train", "-m", *keys, seeds, *SWEEP[1:], *shares), folder, threads)
     (made,) = set(folder.glob("multirun/*")) - before
     histories = [read.history for job in made.iterdir() if job.is_dir() and (read := read_progress(job))]
     return Sweep(ended.seconds, sum(row["time/epoch_seconds"] for history in histories for row in history))

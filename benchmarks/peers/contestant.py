@@ -36,7 +36,11 @@ class Task:
     epochs: int
     seed: int
     threads: int
-    precision: str  # of ours alone: the others have one that they use by default
+    precision: str  # of the two that are PyTorch's; auto is what each would use by default
+    device: str  # likewise
+    dataset: str  # where ours has the digits from
+    graphs: str  # whether ours captures its steps on a GPU
+    resident: bool  # whether the eager loop has all images on the device, and no DataLoader
 
     @classmethod
     def from_command_line(cls) -> "Task":
@@ -48,6 +52,10 @@ class Task:
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--threads", type=int, default=2)
         parser.add_argument("--precision", default="auto")
+        parser.add_argument("--device", default="cpu")
+        parser.add_argument("--dataset", default="mnist5k")
+        parser.add_argument("--graphs", default="true")
+        parser.add_argument("--resident", action="store_true")
         given: dict[str, Any] = vars(parser.parse_args())
         data = given.pop("data")
         return cls(np.load(data / "train.npy"), np.load(data / "held_out.npy"), **given)

@@ -20,11 +20,10 @@ DIGITS = 5000  # in mnist5k
 def overrides(task: Task) -> list[str]:
     """As they would be typed: where the default is not what the others do."""
     train, held_out = (len(images) / DIGITS for images in (task.train, task.held_out))
+    shares = {"train": train, "val": held_out, "test": round(1 - train - held_out, 6)}
     return [
-        "dataset=mnist5k",
-        f"dataset.split.train={train}",
-        f"dataset.split.val={held_out}",
-        f"dataset.split.test={1 - train - held_out:.6f}",
+        f"dataset={task.dataset}",
+        *(f"dataset.split.{part}={share}" for part, share in shares.items() if task.dataset == "mnist5k"),
         f"architecture.batch_size={task.batch_size}",
         "posterior.limit=null",
         "posterior.initial=null",
@@ -35,6 +34,8 @@ def overrides(task: Task) -> list[str]:
         f"trainer.max_epochs={task.epochs}",
         f"trainer.precision={task.precision}",
         f"trainer.threads={task.threads}",
+        f"trainer.device={task.device}",
+        f"trainer.cuda_graphs={task.graphs}",
         f"seed={task.seed}",
         "tracking=off",
         "figures.epoch_manifold_size=0",

@@ -91,7 +91,7 @@ def test_a_late_convolution_changes_nothing_before_its_time(precision: torch.dty
     assert torch.equal(y, x)
     y.sum().backward()
     assert layer.weight.grad is not None
-    assert layer.passes == 3
+    assert layer.passes == 2
 
 
 def test_a_late_convolution_counts_on_from_a_checkpoint() -> None:

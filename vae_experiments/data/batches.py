@@ -45,13 +45,20 @@ class Images:
 
     def __call__(self, rows: NDArray[np.int64]) -> Tensor:
         """The images of those rows, [len(rows), C, H, W], channels last where that is a layout of its own."""
+        return self.load(self.source(rows).to(self.device, non_blocking=True))
+
+    def source(self, rows: NDArray[np.int64]) -> Tensor:
+        """What `load` makes a batch of, still on the CPU: the rows, or their pixels where the device has them not."""
         if self._resident is not None:
-            x = self._resident[torch.from_numpy(rows).to(self.device)]
-        else:
-            if self._paging is not None and not np.array_equal(rows, self._expected):
-                self._paging.fetch(rows)
-            x = torch.from_numpy(self._array[rows]).to(self.device, non_blocking=True)
-        return x.to(torch.float32, memory_format=torch.channels_last).div_(255)
+            return torch.from_numpy(rows)
+        if self._paging is not None and not np.array_equal(rows, self._expected):
+            self._paging.fetch(rows)
+        return torch.from_numpy(self._array[rows])
+
+    def load(self, source: Tensor) -> Tensor:
+        """The same as `__call__`, of that source sent to the device."""
+        pixels = source if self._resident is None else self._resident[source]
+        return pixels.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
 def epoch_order(rows: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:

@@ -43,15 +43,15 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
 
 class Conv2d(nn.Conv2d):
-    """Trains fast on a CPU also when it has few output channels, if its output is as large as its input.
+    """Trains fast also when it has few output channels, if its output is as large as its input.
 
-    As a matrix such a kernel would be wide and flat, which oneDNN is slow at. Here every input pixel is multiplied
-    with all the kernel's k * k taps at once, a product [O * k * k, C] x [C, B * H * W], and the taps' images are
-    summed, each shifted to where it belongs; in float32, whatever the product's format.
+    As a matrix such a kernel would be wide and flat, which oneDNN and cuDNN are slow at. Here every input pixel is
+    multiplied with all the kernel's k * k taps at once, a product [O * k * k, C] x [C, B * H * W], and the taps' images
+    are summed, each shifted to where it belongs; in float32, whatever the product's format.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (self._is_thin and torch.is_grad_enabled() and x.device.type == "cpu"):
+        if not (self._is_thin and torch.is_grad_enabled() and x.device.type in ("cpu", "cuda")):
             return super().forward(x)
         assert self.bias is not None
         y: Tensor = _ThinConvolution.apply(x, self.weight.to(x.dtype))  # type: ignore[no-untyped-call]
@@ -85,6 +85,7 @@ class LateConv2d(Conv2d):
         super().__init__(channels, channels, kernel_size, padding=kernel_size // 2)
         self.start = start
         self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
+        self._has_joined = False
 
     def become_identity(self) -> None:
         """Its first weights."""
@@ -92,11 +93,17 @@ class LateConv2d(Conv2d):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it has not joined the training yet."""
+        # Once is enough: an accelerator's counter is not to be waited for in every step.
+        self._has_joined = self._has_joined or self.passes.item() >= self.start
+        return not self._has_joined
+
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
+        if self.training and self.waits:
             self.passes += 1
-            if self.passes.item() <= self.start:
-                return x
+            return x
         return super().forward(x)
 
 

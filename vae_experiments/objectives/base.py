@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.vae import VAE
-from vae_experiments.objectives.schedules import Progress, Schedule, weight_at
+from vae_experiments.objectives.schedules import Progress, Schedule
 
 
 class Terms(NamedTuple):
@@ -65,9 +65,14 @@ class Objective(ABC):
     def kl_weight_at(self, progress: Progress) -> float | None:
         """What the KL term is multiplied with at that point of the training; None where there is no such weight."""
         weight = getattr(self, "kl_weight", None)
-        return None if weight is None else weight_at(weight, progress)
+        return weight(progress) if isinstance(weight, Schedule) else weight
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """The settings that move with training."""
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in settings.items() if isinstance(value, Schedule)}
 
     def scheduled(self, progress: Progress) -> dict[str, float]:
-        """The value, at that point of the training, of every setting that moves with it."""
-        settings = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value(progress) for name, value in settings.items() if isinstance(value, Schedule)}
+        """Their values at that point of the training."""
+        return {name: schedule(progress) for name, schedule in self.schedules.items()}

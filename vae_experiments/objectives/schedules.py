@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,10 @@ class Progress:
     steps_per_epoch: int
     steps: int  # of the whole run
     images: int  # in the training part
+
+    def value(self, schedule: "Schedule") -> float | Tensor:
+        """What a schedule gives at this point."""
+        return schedule(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +101,6 @@ class Cyclical(Schedule):
 Weight = Annotated[float, Ge(0)] | Schedule
 
 
-def weight_at(weight: float | Schedule, progress: Progress) -> float:
-    """The value of a weight that may be a number or a schedule."""
-    return weight(progress) if isinstance(weight, Schedule) else weight
+def weight_at(weight: float | Schedule, progress: Progress) -> float | Tensor:
+    """The value of a weight that may be a number or a schedule; a tensor [] where progress lies on a device."""
+    return progress.value(weight) if isinstance(weight, Schedule) else weight

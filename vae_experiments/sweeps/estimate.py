@@ -25,7 +25,7 @@ from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder
 from vae_experiments.sweeps.child import in_child, one_line
 from vae_experiments.sweeps.cost import Cost, Extent, Sample
-from vae_experiments.training.loop import StepModule, train_step
+from vae_experiments.training.loop import build_step, train_step
 from vae_experiments.training.optimization import build_optimizer, build_scheduler
 from vae_experiments.training.run import TrainingRun
 from vae_experiments.training.validation import Validation
@@ -232,13 +232,14 @@ def _extent(typed: RunConfig, data: ImageData, vae: VAE, epochs: float) -> Exten
 
 def _time_steps(run: TrainingRun) -> float:
     """Seconds of one update, the median of a few."""
-    module = StepModule(run.state.vae.train(), run.objective)
+    run.state.vae.train()
+    step = build_step(run)
     rows = np.resize(epoch_order(run.data.parts.train, run.seed, 0), len(run.data.parts.train) + run.batch_size)
     laps: list[float] = []
     while sum(laps[WARM_UP:]) < TIMED_SECONDS and (len(laps) < WARM_UP or sum(laps) < PATIENCE_SECONDS):
         start = len(laps) * run.batch_size % len(run.data.parts.train)
         begun = time.perf_counter()
-        train_step(run, module, rows[start : start + min(run.batch_size, len(run.data.parts.train))])
+        train_step(run, step, rows[start : start + min(run.batch_size, len(run.data.parts.train))])
         laps.append(time.perf_counter() - begun)
         run.state.step += 1
     return statistics.median(laps[WARM_UP:] or laps[-1:])

@@ -17,6 +17,7 @@ class TrainerConfig:
         max_steps: updates after which the run ends, in the middle of an epoch if need be; None: max_epochs alone.
         device: auto takes CUDA, then Apple's MPS, then the CPU.
         precision: of the forward pass; auto takes bfloat16 where the hardware multiplies in it.
+        cuda_graphs: on CUDA, launch a step as a whole; the same numbers, sooner where the network is small.
         threads: CPU threads; None leaves PyTorch's choice. Part of what makes results repeat to the bit.
         monitor: what "best" means; val/elbo does not move with a schedule, nor does val/iw_bound, which
             objective=iwae has. Higher is better for these two, lower for the others.
@@ -29,6 +30,7 @@ class TrainerConfig:
     max_steps: Annotated[int, Ge(1)] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    cuda_graphs: bool = True
     threads: Annotated[int, Ge(1)] | None = None
     monitor: Metric = "val/elbo"
     clip_grad_norm: Annotated[float, Gt(0)] | None = None

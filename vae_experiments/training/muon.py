@@ -69,7 +69,7 @@ class Muon(Adam):
                 for parameter, update in zip(trained, updates, strict=True):
                     rows, columns = update.shape
                     factor = self.per_lr * max(1.0, rows / columns) ** 0.5
-                    parameter.sub_(update.view(parameter.shape), alpha=group["lr"] * factor)
+                    parameter.sub_(update.view(parameter.shape) * (group["lr"] * factor))
                     parameter.grad = None  # Adam leaves alone what has no gradient
         super().step()
         return loss
@@ -79,7 +79,9 @@ class Muon(Adam):
         assert parameter.grad is not None
         state = self.state[parameter]
         if not state:
-            state["step"] = torch.zeros(())  # Adam, when it is loaded, expects it of every weight
+            state["step"] = torch.zeros(
+                (), device=parameter.device
+            )  # Adam, when it is loaded, expects it of every weight
             state["momentum"] = torch.zeros_like(parameter)
         state["step"] += 1
         state["momentum"].lerp_(parameter.grad, 1 - self.momentum)
