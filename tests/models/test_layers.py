@@ -7,6 +7,9 @@ from torch import Tensor, nn
 from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, LateConv2d, Unflatten
 
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
+
+
 def values_and_gradients(layer: nn.Module, x: Tensor, weights: Tensor) -> list[Tensor]:
     """The output, and the gradients of a weighted sum of it to the input and the parameters."""
     x = x.clone().to(memory_format=torch.channels_last).requires_grad_()
@@ -25,11 +28,12 @@ def twin(layer: nn.Module, plain: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("size", [(28, 28), (7, 5), (1, 3), (2, 2)], ids=str)
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("outputs", [1, 3, 8])
-def test_a_convolution_is_pytorchs(outputs: int, kernel: int, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_convolution_is_pytorchs(device: str, outputs: int, kernel: int, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    layer = Conv2d(6, outputs, kernel, padding=kernel // 2).double()
-    x, weights = torch.randn(3, 6, *size).double(), torch.randn(3, outputs, *size).double()
-    plain = twin(layer, nn.Conv2d(6, outputs, kernel, padding=kernel // 2).double())
+    layer = Conv2d(6, outputs, kernel, padding=kernel // 2).to(device, torch.float64)
+    x, weights = (torch.randn(3, channels, *size).to(device, torch.float64) for channels in (6, outputs))
+    plain = twin(layer, nn.Conv2d(6, outputs, kernel, padding=kernel // 2).to(device, torch.float64))
     for ours, theirs in zip(
         values_and_gradients(layer, x, weights), values_and_gradients(plain, x, weights), strict=True
     ):
@@ -57,11 +61,12 @@ def test_in_bfloat16_the_fast_way_is_no_less_exact() -> None:
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_a_transposed_convolution_is_pytorchs(stride: int) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_transposed_convolution_is_pytorchs(device: str, stride: int) -> None:
     torch.manual_seed(0)
-    layer = ConvTranspose2d(6, 4, 3, stride, 1, output_padding=stride - 1)
-    plain = twin(layer, nn.ConvTranspose2d(6, 4, 3, stride, 1, output_padding=stride - 1))
-    x = torch.randn(3, 6, 5, 4)
+    layer = ConvTranspose2d(6, 4, 3, stride, 1, output_padding=stride - 1).to(device)
+    plain = twin(layer, nn.ConvTranspose2d(6, 4, 3, stride, 1, output_padding=stride - 1).to(device))
+    x = torch.randn(3, 6, 5, 4, device=device)
     weights = torch.randn_like(layer(x))
     for ours, theirs in zip(
         values_and_gradients(layer, x, weights), values_and_gradients(plain, x, weights), strict=True
