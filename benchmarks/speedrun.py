@@ -3,12 +3,10 @@
 python benchmarks/speedrun.py
 """
 
-import json
 import statistics
 from dataclasses import dataclass
-from pathlib import Path
 
-from command import VAE, run, scratch
+from command import VAE, run, scratch, watched, written
 from settings import Settings
 
 TARGET = 0.1833  # the seed's last held-out loss, in its unit
@@ -31,12 +29,11 @@ def measure(settings: Settings) -> Measured:
         for seed in range(SEEDS):
             where = folder / str(seed)
             report = folder / f"{seed}.json"
-            watch = f"+hooks.watcher={{_target_:watchers.LastEpoch,path:{report}}}"
-            keys = ("experiment=speedrun", f"seed={seed}", f"hydra.run.dir={where}", *LEAN, watch)
-            run((*VAE, "train", *keys), folder, settings.threads)
-            seconds, loss = json.loads(Path(report).read_text())
-            result.seconds.append(seconds)
-            result.losses.append(loss)
+            keys = ("experiment=speedrun", f"seed={seed}", f"hydra.run.dir={where}", *LEAN)
+            run((*VAE, "train", *keys, watched("LastEpoch", path=report)), folder, settings.threads)
+            reached = written(report)
+            result.seconds.append(reached["seconds"])
+            result.losses.append(reached["value"])
     return result
 
 

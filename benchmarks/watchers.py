@@ -124,7 +124,8 @@ class Mapped(Source):
 
 @dataclass(kw_only=True)
 class LastEpoch(Hook):
-    """Writes the seconds from the first step to the end of the last epoch, and the monitored metric there, to a file.
+    """Writes the monitored metric after the last epoch, and the seconds from the first step to there and in training
+    alone, to a file.
 
     Args:
         path: the file.
@@ -137,4 +138,6 @@ class LastEpoch(Hook):
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         seconds = time.perf_counter() - self._begun
-        Path(self.path).write_text(json.dumps([seconds, run.metrics[run.trainer.monitor]]))
+        training = sum(metrics["time/epoch_seconds"] for metrics in run.state.history)
+        reached = {"value": run.metrics[run.trainer.monitor], "seconds": seconds, "training": training}
+        Path(self.path).write_text(json.dumps(reached))

@@ -66,6 +66,21 @@ def test_the_speedrun_counts_the_seeds_that_reach_the_target() -> None:
     assert "2 of 10 seeds reach it, in 32.0 s (30.0 to 40.0)" in text
 
 
+def test_on_a_gpu_rates_are_held_against_the_loop_people_write() -> None:
+    gpu = section("gpu")
+    measured = gpu.Measured("GPU X", seed_run=[(1.5, 2.0), (1.7, 2.2)])
+    for contestant in gpu.CONTESTANTS:
+        for size in gpu.BATCH_SIZES:
+            rate = 10_000.0 if contestant.name == gpu.EAGER else 80_000.0
+            measured.rates[contestant.name, size] = [rate, 2 * rate]
+            measured.held_out[contestant.name, size] = [160.0, 162.0]
+    measured.sweeps = {1: gpu.Sweep(100, 80), 4: gpu.Sweep(40, 120)}
+    text = gpu.markdown(measured)
+    assert "| this project | 120,000 (80,000 to 160,000), 8.0x |" in text
+    assert "1.60 s of training, 2.10 s from the first step" in text
+    assert "4 at once 40 s, 2.50 times as fast" in text
+
+
 def test_growth_is_told_from_linear() -> None:
     text = section("growth").markdown(section("growth").Measured({100: 1.0, 200: 2.0}, {10: 1.0, 20: 8.0}))
     assert "| 200 | 2.00 | 1.00 |" in text

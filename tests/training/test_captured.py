@@ -198,7 +198,6 @@ def test_weights_on_the_device_give_the_same_terms(composed: Compose, objective:
     run.state.step = 7
     on_device = dials.progress(run.progress)  # before the dials are set: it sees what they say later
     dials.set(run.state.optimizer, run.progress)
-    dials.send()
     expected, terms = objective(run.state.vae, x, noise, run.progress), objective(run.state.vae, x, noise, on_device)
     for name, term in expected.named().items():
         assert torch.equal(terms.named()[name], term)

@@ -57,13 +57,12 @@ class CapturedStep(Step):
         noise, uniform = draw_noise(run, len(rows))
         x, self._norm, figures = self._at_hand.gradient(inputs(run, rows, noise, uniform))
         self.batch = Batch(rows, x, noise)
-        return figures.double()
+        return figures.cpu().double()
 
     def update(self) -> None:
         if self._at_hand is not None and self._at_hand.can_update(self._run.state.optimizer):
             self._at_hand.update()
         elif self._is_capturable:
-            self._dials.send()
             with made_capturable(self._run.state.optimizer, self._dials.rates):  # reckons as the graphs do
                 super().update()
         else:
@@ -84,8 +83,7 @@ class CapturedStep(Step):
         # Any numbers will do, of the right shapes.
         noise, uniform = self.batch.noise, self.batch.x if run.data.binarization == "dynamic" else None
         try:
-            given, count = inputs(run, rows, noise, uniform), len(run.state.sums)
-            graphs = StepGraphs(parameters, given, gradient, count, self._dials, run.hardware.device)
+            graphs = StepGraphs(parameters, inputs(run, rows, noise, uniform), gradient, run.hardware.device)
             if self._is_capturable:
                 with made_capturable(run.state.optimizer, self._dials.rates):
                     graphs.capture_update(super().update, run.state.optimizer)
@@ -117,18 +115,12 @@ class StepGraphs:
         parameters: Sequence[Tensor],
         inputs: Sequence[Tensor],
         gradient: Callable[..., tuple[Tensor, Tensor, Tensor]],
-        figures: int,
-        dials: "Dials",
         device: torch.device,
     ) -> None:
-        # What comes from the CPU is sent, and what goes there fetched, by the graph, which costs no launch.
-        self._inputs = [each.pin_memory() if each.device.type == "cpu" else each.clone() for each in inputs]
-        self._figures = torch.empty(figures, pin_memory=True)
+        self._inputs = [each.to(device, copy=True) for each in inputs]
         self._gradient = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._gradient):
-            dials.send()
-            self._x, self._norm, there = gradient(*(each.to(device, non_blocking=True) for each in self._inputs))
-            self._figures.copy_(there, non_blocking=True)
+            self._results = gradient(*self._inputs)
         self._gradients = [(parameter, parameter.grad) for parameter in parameters]
         self._update: torch.cuda.CUDAGraph | None = None
 
@@ -141,14 +133,13 @@ class StepGraphs:
         self._update = graph
 
     def gradient(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """What was captured, on these inputs; the results lie where they lay before, the last of them on the CPU."""
+        """What was captured, on these inputs; the results lie where they lay before."""
         for here, given in zip(self._inputs, inputs, strict=True):
             here.copy_(given, non_blocking=True)
         self._gradient.replay()
         for parameter, gradient in self._gradients:  # an update by other means takes them from there
             parameter.grad = gradient
-        torch.cuda.current_stream().synchronize()
-        return self._x, self._norm, self._figures
+        return self._results
 
     def can_update(self, optimizer: Optimizer) -> bool:
         """Whether the update was captured, with the settings that the optimizer has now."""
@@ -176,12 +167,9 @@ class Dials:
         self._values = dict(zip(self._schedules, tensors[len(self.rates) + 1 :], strict=True))
 
     def set(self, optimizer: Optimizer, now: Progress) -> None:
-        """Makes all of them ready to be sent. The device must be done with the last ones."""
+        """Sends all of them, at once. The device must be done with the last ones."""
         rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._here.numpy()[:] = [*rates, now.step, *(schedule(now) for schedule in self._schedules)]
-
-    def send(self) -> None:
-        """Sends all of them, at once."""
         self._there.copy_(self._here, non_blocking=True)
 
     def progress(self, now: Progress) -> "DeviceProgress":
