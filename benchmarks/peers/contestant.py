@@ -38,7 +38,8 @@ class Task:
     threads: int
     precision: str  # of the two that are PyTorch's; auto is what each would use by default
     device: str  # likewise
-    dataset: str  # where ours has the digits from
+    dataset: str  # where ours has the digits from, and of MNIST's how many it holds out
+    held_out_count: int
     graphs: str  # whether ours captures its steps on a GPU
     resident: bool  # whether the eager loop has all images on the device, and no DataLoader
 
@@ -54,6 +55,7 @@ class Task:
         parser.add_argument("--precision", default="auto")
         parser.add_argument("--device", default="cpu")
         parser.add_argument("--dataset", default="mnist5k")
+        parser.add_argument("--held-out", dest="held_out_count", type=int, default=0)
         parser.add_argument("--graphs", default="true")
         parser.add_argument("--resident", action="store_true")
         given: dict[str, Any] = vars(parser.parse_args())

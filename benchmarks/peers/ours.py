@@ -19,11 +19,14 @@ DIGITS = 5000  # in mnist5k
 
 def overrides(task: Task) -> list[str]:
     """As they would be typed: where the default is not what the others do."""
-    train, held_out = (len(images) / DIGITS for images in (task.train, task.held_out))
-    shares = {"train": train, "val": held_out, "test": round(1 - train - held_out, 6)}
+    if task.dataset == "mnist5k":
+        train, held_out = (len(images) / DIGITS for images in (task.train, task.held_out))
+        split = {"train": train, "val": held_out, "test": round(1 - train - held_out, 6)}
+    else:
+        split = {"validation": task.held_out_count}
     return [
         f"dataset={task.dataset}",
-        *(f"dataset.split.{part}={share}" for part, share in shares.items() if task.dataset == "mnist5k"),
+        *(f"dataset.split.{key}={value}" for key, value in split.items()),
         f"architecture.batch_size={task.batch_size}",
         "posterior.limit=null",
         "posterior.initial=null",
