@@ -9,6 +9,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from support import TINY, only_folder, results, run_process
 
+from vae_experiments.runs.folder import RunFolder
 from vae_experiments.tracking.journal import read_start
 
 OWN = """
@@ -38,6 +39,12 @@ def typed(line: str) -> str:
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=240, env=environment, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout + done.stderr
+
+
+def closing(said: str, command: str) -> str:
+    """The command among a run's last lines."""
+    (line,) = [line for line in said.splitlines() if command in line]
+    return line[line.index(command) :]
 
 
 def identity(folder: Path) -> tuple[str, list[dict[str, float]]]:
@@ -88,5 +95,10 @@ def test_a_run_of_configs_and_classes_of_one_s_own_is_repeated_and_read_again() 
     assert "is finished" in typed(resume)
     typed(generate)
     typed(evaluate + " evaluation.what=[bound]")
-    (way,) = [line for line in said.splitlines() if "vae generate" in line]
-    typed(way[way.index("vae generate") :])  # so are the closing lines
+    # So are the closing lines.
+    typed(closing(said, "vae generate"))
+    typed(closing(said, "vae train"))
+    (other,) = set(Path("outputs").iterdir()) - {again}
+    before, after = (RunFolder(folder).config() for folder in (again, other))
+    assert after["architecture"].pop("latent_dim") == 8 != before["architecture"].pop("latent_dim")
+    assert after == before

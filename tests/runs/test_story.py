@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from vae_experiments.runs.command import of_job, single_run
+from vae_experiments.runs.command import of_job, single_run, with_other_latent_dim
 from vae_experiments.runs.folder import RunFolder, RunInfo
 from vae_experiments.runs.story import default_config, note, story
 from vae_experiments.tracking.markdown import table_row
@@ -129,6 +129,31 @@ def test_whatever_value_a_job_has_its_command_gives_it_that(value: object) -> No
     read = OverridesParser.create().parse_override(word)
     assert not read.is_sweep_override()
     assert (read.value(), type(read.value())) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("latent_dim", "words", "proposed"),
+    [
+        (2, ["experiment=smoke", "name=x"], ["experiment=smoke", "architecture.latent_dim=8"]),
+        (4, ["architecture.latent_dim=4", "seed=3", "hydra.run.dir=out"], ["seed=3", "architecture.latent_dim=8"]),
+        (8, ["architecture=mlp", "architecture.latent_dim=8"], ["architecture=mlp", "architecture.latent_dim=16"]),
+    ],
+)
+def test_the_next_run_that_is_proposed_is_this_one_with_another_latent_dimension(
+    folder: Path, latent_dim: int, words: list[str], proposed: list[str]
+) -> None:
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["architecture"]["latent_dim"] = latent_dim
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    RunFolder(folder).write_command(words)
+    assert with_other_latent_dim(folder) == proposed
+
+
+def test_to_an_architecture_without_that_key_none_is_proposed(folder: Path) -> None:
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["architecture"] = {"_target_": "mine.Fixed"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    assert with_other_latent_dim(folder) is None
 
 
 def test_without_a_written_command_there_is_none(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ def closing_lines(folder: Path, ways: Sequence[str]) -> Iterator[str]:
 
     Args:
         folder: the run's, or the sweep's.
-        ways: three commands that are likely to come next.
+        ways: commands that are likely to come next.
     """
     yield f"results   {os.path.relpath(folder)}"
     for name in ("figures", "comparison"):

@@ -18,6 +18,7 @@ from vae_experiments.runs.sweep_folder import SweepFolder
 
 _OF_THE_SWEEP = ("hydra", "sweep", "plan")  # words about how many runs there are, and where they go
 _OWN_CONFIGS = "hydra.searchpath"
+_LATENT_DIM = "architecture.latent_dim"
 _KNOWN = tuple(f"{package}." for package in TRUSTED)
 
 
@@ -73,6 +74,19 @@ def of_job(command: Sequence[str], varied: Mapping[str, object]) -> list[str]:
         elif not _about_the_sweep(word):
             words.append(word)
     return [*words, *(f"{key}={_value(value)}" for key, value in left.items())]
+
+
+def with_other_latent_dim(path: Path) -> list[str] | None:
+    """The overrides of the run in the folder `path`, but with eight latent dimensions, or sixteen where it has eight.
+
+    None where nobody wrote them down, or where the architecture, someone's own, has no such key. The name is left
+    out: it is the other run's.
+    """
+    words, architecture = single_run(path), RunFolder(path).config().get("architecture")
+    if words is None or not isinstance(architecture, Mapping) or "latent_dim" not in architecture:
+        return None
+    kept = [word for word in words if word.partition("=")[0].lstrip("+") not in (_LATENT_DIM, "name")]
+    return [*kept, f"{_LATENT_DIM}={16 if architecture['latent_dim'] == 8 else 8}"]
 
 
 def trust(config: Mapping[str, Any]) -> list[str]:

@@ -49,7 +49,7 @@ def train(config: dict[str, Any], folder: str) -> None:
 def say_where(run: "TrainingRun") -> None:
     """The closing lines of a run: what it reached, where it is, what to do next."""
     from vae_experiments.runs.closing import closing_lines
-    from vae_experiments.runs.command import trust
+    from vae_experiments.runs.command import trust, with_other_latent_dim
     from vae_experiments.runs.folder import RunFolder
 
     if not run.world.is_first:
@@ -61,7 +61,9 @@ def say_where(run: "TrainingRun") -> None:
     ways = [
         shlex.join(["vae", "generate", folder, "what=samples", *own]),
         shlex.join(["vae", "evaluate", folder, *own]),
-        "vae train architecture.latent_dim=8",
     ]
+    other = with_other_latent_dim(run.folder)
+    if other is not None:
+        ways.append(shlex.join(["vae", "train", *other]))
     for line in closing_lines(run.folder, ways):
         log.info("%s", line)
