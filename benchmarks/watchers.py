@@ -124,8 +124,8 @@ class Mapped(Source):
 
 @dataclass(kw_only=True)
 class LastEpoch(Hook):
-    """Writes the monitored metric after the last epoch, and the seconds from the first step to there and in training
-    alone, to a file.
+    """Writes the monitored metric after the last epoch, the seconds from the first step to there, and those of each
+    epoch's training to a file.
 
     Args:
         path: the file.
@@ -138,6 +138,6 @@ class LastEpoch(Hook):
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         seconds = time.perf_counter() - self._begun
-        training = sum(metrics["time/epoch_seconds"] for metrics in run.state.history)
-        reached = {"value": run.metrics[run.trainer.monitor], "seconds": seconds, "training": training}
+        epochs = [metrics["time/epoch_seconds"] for metrics in run.state.history]
+        reached = {"value": run.metrics[run.trainer.monitor], "seconds": seconds, "epochs": epochs}
         Path(self.path).write_text(json.dumps(reached))

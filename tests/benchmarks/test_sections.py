@@ -68,7 +68,7 @@ def test_the_speedrun_counts_the_seeds_that_reach_the_target() -> None:
 
 def test_on_a_gpu_rates_are_held_against_the_loop_people_write() -> None:
     gpu = section("gpu")
-    measured = gpu.Measured("GPU X", seed_run=[(1.5, 2.0), (1.7, 2.2)])
+    measured = gpu.Measured("GPU X", "2.0", seed_run=[[0.8, 0.4, 0.4, 2.0], [1.0, 0.4, 0.4, 2.2]])
     for contestant in gpu.CONTESTANTS:
         for size in gpu.BATCH_SIZES:
             rate = 10_000.0 if contestant.name == gpu.EAGER else 80_000.0
@@ -77,7 +77,8 @@ def test_on_a_gpu_rates_are_held_against_the_loop_people_write() -> None:
     measured.sweeps = {1: gpu.Sweep(100, 80), 4: gpu.Sweep(40, 120)}
     text = gpu.markdown(measured)
     assert "| this project | 120,000 (80,000 to 160,000), 8.0x |" in text
-    assert "1.60 s of training, 2.10 s from the first step" in text
+    assert "1.70 s of training, of which the first takes 0.90 s" in text
+    assert "each other 0.40 s; 2.10 s from the first step" in text
     assert "4 at once 40 s, 2.50 times as fast" in text
 
 
