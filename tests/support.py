@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,6 +52,14 @@ def run_process(*arguments: str, torchrun: int = 0, **environment: str) -> Ended
         env=os.environ | environment, check=False,
     )  # fmt: skip
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def continued(said: str) -> list[str]:
+    """The words after `vae` of the command that an interrupted run or sweep says continues it."""
+    (line,) = [line for line in said.splitlines() if "continue with: " in line]
+    vae, *words = shlex.split(line.partition("continue with: ")[2])
+    assert vae == "vae"
+    return words
 
 
 def only_folder(root: str = "outputs") -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from support import BARE, TINY, Ended, Vae, only_folder, results, run_process, status_of, weights
+from support import BARE, TINY, Ended, Vae, continued, only_folder, results, run_process, status_of, weights
 from sweeping import QUICK, begin, job_process, wait_for
 
 from vae_experiments.training.checkpoints import digest
@@ -186,6 +186,20 @@ def test_killed_job_interrupted_sweep_edited_config(tmp_path: Path) -> None:
         assert digest(weights(sweep / str(n))) == digest(weights(Path("whole") / str(n)))
 
     assert "is finished" in run_process("resume", str(sweep)).err
+
+
+def test_an_interrupted_sweep_is_continued_by_what_it_says() -> None:
+    Path("mine.py").write_text(
+        "from vae_experiments.models.priors import StandardNormal\nclass Own(StandardNormal): ...\n"
+    )
+    priors = "prior._target_=vae_experiments.models.priors.StandardNormal,mine.Own"
+    process, sweep = start_sweep("trainer.max_epochs=30", "sweep.jobs=1", priors)
+    wait_for(lambda: begun(sweep, 0))
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    resumed = run_process(*continued(said))
+    assert resumed.status == 0, resumed.err
+    assert [status_of(sweep / n) for n in ("0", "1")] == ["FINISHED"] * 2
 
 
 def test_one_failure_can_stop_a_sweep() -> None:

@@ -1,6 +1,7 @@
-"""The command that would train a run once more, from the words that were typed."""
+"""The commands that would train a run once more, from the words that were typed, or go on with it."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -89,9 +90,20 @@ def with_other_latent_dim(path: Path) -> list[str] | None:
     return [*kept, f"{_LATENT_DIM}={16 if architecture['latent_dim'] == 8 else 8}"]
 
 
-def trust(config: Mapping[str, Any]) -> list[str]:
-    """The override without which no command reads the stored config: it names classes of the user's own."""
-    names = {target.partition(".")[0] for target in _targets(config) if not target.startswith(_KNOWN)}
+def resume_command(path: Path, config: Mapping[str, Any]) -> str:
+    """What continues the run in the folder `path`, for a shell."""
+    return shlex.join(["vae", "resume", str(path), *trust(config)])
+
+
+def trust(config: Mapping[str, Any], also: Sequence[str] = ()) -> list[str]:
+    """The override without which no command reads the stored config: it names classes of the user's own.
+
+    Args:
+        config: a run's, or whatever holds several.
+        also: packages that the command trusts without being asked, besides those that every command does.
+    """
+    known = (*_KNOWN, *(f"{package}." for package in also))
+    names = {target.partition(".")[0] for target in _targets(config) if not target.startswith(known)}
     return [f"trust=[{','.join(sorted(names))}]"] if names else []
 
 

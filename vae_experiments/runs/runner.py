@@ -1,7 +1,6 @@
 """Runs one run, from its composed config to its last picture."""
 
 import logging
-import shlex
 import signal
 import time
 import traceback
@@ -17,6 +16,7 @@ from vae_experiments.console import log_to_file
 from vae_experiments.errors import InputError, Interrupted, RunFailed
 from vae_experiments.lock import RunLock
 from vae_experiments.runs.assemble import assemble
+from vae_experiments.runs.command import resume_command
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder, RunInfo, Status
 from vae_experiments.runs.story import note
@@ -174,7 +174,9 @@ def _see_through(run: TrainingRun, config: RunConfig, folder: RunFolder, trackin
         except (Interrupted, KeyboardInterrupt):
             status = "KILLED"
             if run.world.is_first:
-                log.warning("stopped by a signal; continue with: vae resume %s", shlex.quote(str(folder.path)))
+                log.warning(
+                    "stopped by a signal; continue with: %s", resume_command(folder.path, run.identity["config"])
+                )
             raise
         except (InputError, RunFailed) as error:
             reason = str(error)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vae_experiments.evaluation.config import DIAGNOSIS
-from vae_experiments.runs.command import single_run, trust
+from vae_experiments.runs.command import resume_command, single_run, trust
 from vae_experiments.runs.folder import RunFolder
 from vae_experiments.tracking.markdown import table_head, table_row
 from vae_experiments.tracking.names import MAX_NOTE, flatten
@@ -111,7 +111,7 @@ def _standing(
 ) -> str:
     of = f" of {epochs}" if epochs else ""
     done = f"{len(history)}{of} epochs done"
-    again = f"Continue with `{shlex.join(['vae', 'resume', str(path), *trust(config)])}`."
+    again = f"Continue with `{resume_command(path, config)}`."
     if status == "RUNNING":
         return f"**Running** since {done}." if history else f"**Running**{f', {epochs} epochs' if epochs else ''}."
     if status == "FAILED":
@@ -228,7 +228,7 @@ def _commands(path: Path, config: Mapping[str, Any]) -> str:
     folder = str(whole.relative_to(here) if whole.is_relative_to(here) else whole)  # a narrow page cuts long lines off
     lines = [
         *_repeat(path),
-        shlex.join(["vae", "resume", folder, *own]),
+        resume_command(Path(folder), config),
         shlex.join(["vae", "evaluate", folder, *own]),
         shlex.join(["vae", "generate", folder, "what=samples", *own]),
     ]

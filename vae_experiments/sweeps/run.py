@@ -20,6 +20,7 @@ from vae_experiments.console import log_to_file
 from vae_experiments.errors import InputError, Interrupted, RunFailed
 from vae_experiments.runs.closing import closing_lines
 from vae_experiments.runs.command import trust
+from vae_experiments.runs.folder import RunFolder
 from vae_experiments.runs.plan import Job, Plan, job_name
 from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.sweeps.board import Board
@@ -31,6 +32,7 @@ from vae_experiments.sweeps.executors import build_executor
 from vae_experiments.sweeps.executors.base import Order
 from vae_experiments.sweeps.parent import Parent
 from vae_experiments.sweeps.report import Report
+from vae_experiments.sweeps.search_settings import TRUSTED as OPTUNA
 from vae_experiments.sweeps.source import JobSource, Outcome
 from vae_experiments.tracking.address import shown
 from vae_experiments.tracking.config import TrackingConfig
@@ -95,8 +97,7 @@ def run_sweep(folder: SweepFolder, terms: Terms, capacity: Capacity) -> None:
         try:
             failed = _run_jobs(folder, plan, terms, capacity, parent)
         except Interrupted:
-            again = f"vae resume {shlex.quote(os.path.relpath(folder.path))}"
-            log.warning("stopped by a signal; continue with: %s", again)
+            log.warning("stopped by a signal; continue with: %s", _again(folder))
             raise
         except Exception as error:
             ending.status, ending.reason = "FAILED", f"{type(error).__name__}: {error}"
@@ -104,9 +105,21 @@ def run_sweep(folder: SweepFolder, terms: Terms, capacity: Capacity) -> None:
             raise
         if failed:
             ending.status, ending.reason = "FAILED", f"{failed} of {len(folder.plan().jobs)} jobs failed"
-            again = f"vae resume {shlex.quote(os.path.relpath(folder.path))}"
-            raise RunFailed(f"{ending.reason}; try them again with: {again}")
+            raise RunFailed(f"{ending.reason}; try them again with: {_again(folder)}")
         ending.status = "FINISHED"
+
+
+def _again(folder: SweepFolder) -> str:
+    """What continues the sweep, for a shell."""
+    plan = folder.plan()
+    configs = {"jobs": _configs(folder, plan), "search": plan.search}
+    return shlex.join(["vae", "resume", os.path.relpath(folder.path), *trust(configs, OPTUNA)])
+
+
+def _configs(folder: SweepFolder, plan: Plan) -> list[dict[str, Any]]:
+    """The configs of as many jobs as name different classes: those that differ in numbers alone name the same."""
+    kinds = {str([each for each in job.varied.values() if not isinstance(each, int | float)]): job for job in plan.jobs}
+    return [folder.job(job).config() for job in kinds.values()]
 
 
 @dataclass
@@ -159,9 +172,9 @@ def _source(folder: SweepFolder, plan: Plan, terms: Terms) -> tuple[JobSource, t
         left = [job for job in plan.jobs if not (folder.job(job).begun and folder.job(job).info().status == "FINISHED")]
         return Grid(left), (len(left), len(plan.jobs))
     from vae_experiments.sweeps.search import Search
-    from vae_experiments.sweeps.search_settings import TRUSTED, SearchSettings
+    from vae_experiments.sweeps.search_settings import SearchSettings
 
-    trusted = None if terms.trusted is None else (*TRUSTED, *terms.trusted)
+    trusted = None if terms.trusted is None else (*OPTUNA, *terms.trusted)
     settings = SearchSettings.from_plain(plan.search["settings"], trusted=trusted)
     templates = Templates(**plan.search["templates"])
     threads = int(plan.search["threads"])
@@ -192,11 +205,10 @@ def _say_where(folder: SweepFolder) -> None:
     """The closing lines: what was reached, where it is, what to do next."""
     plan, rows = sweep_rows(folder.path)
     show(run_table(ranked(rows, ELBO), plan.keys, ELBO), ROWS, plan.name)
-    best = next((row for row in ranked(rows, ELBO) if row.value(ELBO) is not None and row.folder is not None), None)
-    own = trust(folder.job(plan.jobs[0]).config()) if plan.jobs else []
-    ways = [shlex.join(["vae", "compare", os.path.relpath(folder.path), *own])]
-    if best is not None:
-        job = os.path.relpath(best.folder or folder.path)
+    best = next((row for row in ranked(rows, ELBO) if row.value(ELBO) is not None), None)
+    ways = [shlex.join(["vae", "compare", os.path.relpath(folder.path), *trust({"jobs": _configs(folder, plan)})])]
+    if best is not None and best.folder is not None:
+        job, own = os.path.relpath(best.folder), trust(RunFolder(best.folder).config())
         ways += [
             shlex.join(["vae", "generate", job, "what=manifold", *own]),
             shlex.join(["vae", "evaluate", job, *own]),
