@@ -57,7 +57,12 @@ def run_process(*arguments: str, torchrun: int = 0, **environment: str) -> Ended
 def continued(said: str) -> list[str]:
     """The words after `vae` of the command that an interrupted run or sweep says continues it."""
     (line,) = [line for line in said.splitlines() if "continue with: " in line]
-    vae, *words = shlex.split(line.partition("continue with: ")[2])
+    return pasted(line.partition("continue with: ")[2])
+
+
+def pasted(line: str) -> list[str]:
+    """The words after `vae` of a command that was written down, as a shell takes them."""
+    vae, *words = shlex.split(line)
     assert vae == "vae"
     return words
 

@@ -7,10 +7,12 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 from optuna.trial import FrozenTrial, TrialState
-from support import TINY, Vae, results, status_of
+from support import TINY, Vae, pasted, results, status_of
 from sweeping import QUICK, begin, epochs, wait_for
 
 from vae_experiments.cli import main
+from vae_experiments.runs.sweep_folder import SweepFolder
+from vae_experiments.tracking.journal import read_start
 
 SEARCH = [*TINY, QUICK, "hooks.gallery=null", "hooks.models=null", "hydra/sweeper=optuna"]
 
@@ -68,6 +70,17 @@ def test_a_finished_search_resumed_again_changes_nothing(
         assert trials(searched) == before
         assert {folder: status_of(Path(folder)) for folder in expected} == expected
         assert sorted(path.name for path in searched.iterdir() if path.name.isdigit()) == list("0123")
+
+
+def test_the_command_on_record_plans_the_same_search_again(vae: Vae, searched: Path) -> None:
+    client = MlflowClient(f"sqlite:///{searched.parents[1]}/mlflow.db")
+    parent = client.get_run(str(read_start(searched).data["run_id"]))
+    again = vae(*pasted(parent.data.params["command"]), "hydra.sweep.dir=again", "hydra.sweeper.n_trials=1")
+    assert again.status == 0, again.err
+    first, second = (SweepFolder(folder).plan() for folder in (searched, Path("again")))
+    assert first.search is not None
+    assert second.search is not None
+    assert second.search["settings"] == first.search["settings"] | {"n_trials": 1, "study": "again"}
 
 
 def test_a_search_goes_on_under_another_name(vae: Vae) -> None:

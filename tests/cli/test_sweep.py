@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from support import BARE, TINY, Ended, Vae, continued, only_folder, results, run_process, status_of, weights
+from support import BARE, TINY, Ended, Vae, continued, only_folder, pasted, results, run_process, status_of, weights
 from sweeping import QUICK, begin, job_process, wait_for
 
 from vae_experiments.training.checkpoints import digest
@@ -77,6 +77,14 @@ def test_jobs_are_children_of_one_run_named_by_what_varied(swept: tuple[Ended, P
     failed = runs["lr=1e+30 seed=0"]
     client = client_of(folder)
     assert "traceback.txt" in {each.path for each in client.list_artifacts(failed.info.run_id)}
+
+
+def test_the_command_on_record_plans_the_same_sweep_again(vae: Vae, swept: tuple[Ended, Path]) -> None:
+    _, folder = swept
+    again = vae(*pasted(parent_of(folder).data.params["command"]), "plan=true")
+    assert again.status == 0, again.err
+    rows = [line.split() for line in again.err.splitlines() if line[:1].isdigit()]
+    assert [[float(value) for value in row[1:3]] for row in rows[:4]] == [[1e-3, 0], [1e-3, 1], [1e30, 0], [1e30, 1]]
 
 
 def test_the_comparison_hangs_on_the_parent_run(swept: tuple[Ended, Path]) -> None:

@@ -1,5 +1,6 @@
 """A sweep's own run in MLflow: the parent of its jobs' runs."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,6 +96,7 @@ class Parent:
 
 
 def _params(plan: Plan) -> dict[str, object]:
-    """What was swept over: each key with its values, in the order of the jobs."""
-    swept = {key: ", ".join(dict.fromkeys(shown(job.varied[key]) for job in plan.jobs)) for key in plan.keys}
-    return {**swept, "command": " ".join(plan.command)} if plan.search is None else {"command": " ".join(plan.command)}
+    """What was typed, for a shell; of a grid, each key that was swept over with its values, in the jobs' order."""
+    keys = plan.keys if plan.search is None else []
+    swept = {key: ", ".join(dict.fromkeys(shown(job.varied[key]) for job in plan.jobs)) for key in keys}
+    return {**swept, "command": shlex.join(["vae", "train", "-m", *plan.command])}

@@ -35,6 +35,7 @@ from vae_experiments.tracking.config import TrackingConfig
 log = logging.getLogger(__name__)
 
 _HERE = {"_target_": "vae_experiments.sweeps.executors.local.LocalExecutor"}
+_STORED_OTHERWISE = ("hydra.mode", "hydra.searchpath", "hydra.sweep.dir")
 JOB_SUBDIR = "???"  # none was given
 
 
@@ -83,6 +84,14 @@ class Command:
         if sweep["subdir"] != JOB_SUBDIR:
             raise InputError("hydra.sweep.subdir: a job's folder is its number; hydra.sweep.dir=... names the sweep's")
         return SweepFolder(Path(str(self.master.hydra.sweep.dir)).absolute())
+
+    @property
+    def words(self) -> list[str]:
+        """The overrides that were typed, as they may be stored; not those that name the sweep's folder, taken now."""
+        mode = [str(word) for word in self.master.hydra.overrides.hydra]
+        mode = [word for word in mode if word.partition("=")[0].lstrip("+") not in _STORED_OTHERWISE]
+        own = own_configs(self.master.hydra.runtime.config_sources)
+        return [*map(shown_override, [*mode, *self.arguments]), *own]
 
     def parted(self) -> Typed:
         """What is fixed, and what varies."""
@@ -187,7 +196,7 @@ def _plan(
 ) -> Plan:
     return Plan(
         name=command.name(keys),
-        command=[*map(shown_override, command.arguments), *own_configs(command.master.hydra.runtime.config_sources)],
+        command=command.words,
         keys=keys,
         jobs=[Job(i, draft.name, draft.varied, "") for i, draft in enumerate(drafts)],
         at_once=settings.jobs,
