@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from support import BARE, TINY, Vae, command, continued, only_folder, results, run_process, status_of, weights
 
+from vae_experiments.tracking.journal import read_start
 from vae_experiments.training.checkpoints import digest
 
 STOP_AT = '''
@@ -44,6 +45,15 @@ class KilledAtTheEnd(Hook):
 
     def on_end(self, run):
         kill_once()
+
+
+@dataclass(kw_only=True)
+class KilledAfterTheLastEpoch(Hook):
+    """Dies when the last epoch is saved and nothing is done about the end."""
+
+    def on_epoch_end(self, run):
+        if run.done:
+            kill_once()
 
 
 @dataclass(kw_only=True)
@@ -132,6 +142,29 @@ def test_a_signal_leaves_a_checkpoint_and_an_honest_status(undisturbed: Path, si
     resumed = run_process(*continued(stopped.err))
     assert "continuing after epoch 0, step 3" in resumed.err
     assert digest(weights(folder)) == digest(weights(undisturbed))
+
+
+def manifolds(folder: Path) -> dict[int, bytes]:
+    """The pictures that MLflow has of the run in this folder, by epoch."""
+    client = MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db")
+    run = str(read_start(folder).data["run_id"])
+    paths = [each.path for each in client.list_artifacts(run, "images") if each.path.endswith(".png")]
+    return {int(path.split("+")[2]): Path(client.download_artifacts(run, path)).read_bytes() for path in paths}
+
+
+def test_mlflow_shows_the_last_epoch_stopped_early_or_killed_and_resumed() -> None:
+    Path("stopping.py").write_text(STOP_AT)
+    words = [*TINY, "hooks.gallery=null", "hooks.models=null", "trainer.max_epochs=9"]
+    words += ["optimizer.lr=1e-30", "hooks.early_stopping.patience=2"]  # no epoch is better than the first
+    assert run_process("train", *words, "hydra.run.dir=early").status == 0
+    killed = run_process(
+        "train", *words, "hydra.run.dir=killed", "+hooks.die={_target_: stopping.KilledAfterTheLastEpoch}"
+    )
+    assert killed.status == -signal.SIGKILL
+    assert run_process("resume", "killed", "trust=[stopping]").status == 0
+    assert [len(results(Path(folder))) for folder in ("early", "killed")] == [3, 3]
+    assert sorted(manifolds(Path("early"))) == [1, 2, 3]
+    assert manifolds(Path("killed")) == manifolds(Path("early"))
 
 
 def test_two_processes_resume_in_the_middle_of_an_epoch() -> None:

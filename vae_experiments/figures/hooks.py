@@ -22,6 +22,11 @@ class UnfoldingManifold(Hook):
     figures: FiguresConfig
     _newest: tuple[Pixels, int] | None = field(default=None, init=False)  # with its epoch; None once it is logged
 
+    def on_start(self, run: TrainingRun) -> None:
+        if run.state.epoch > 0 and run.state.batch == 0:  # resumed, and that epoch may turn out to be the last
+            run.state.vae.eval()
+            self.on_epoch_end(run)
+
     def on_epoch_end(self, run: TrainingRun) -> None:
         if self.figures.epoch_manifold_size == 0:
             return
