@@ -107,11 +107,14 @@ def test_a_folder_that_cannot_be_read_costs_no_more_than_the_description(folder:
 
 def test_a_job_s_command_is_the_sweep_s_with_its_own_values() -> None:
     typed = ["experiment=smoke", "architecture.latent_dim=2,8", "+optimizer.eps=1e-7,1e-8", "sweep.jobs=2", "hydra.x=1"]
-    varied = {"architecture.latent_dim": 8, "optimizer.eps": 1e-8, "architecture.filters": [4, 8], "objective": "elbo"}
+    typed += ["+schedule@objective.kl_weight=linear_warmup,cyclical"]
+    varied = {"architecture.latent_dim": 8, "optimizer.eps": 1e-8, "schedule@objective.kl_weight": "cyclical"}
+    varied |= {"architecture.filters": [4, 8], "objective": "elbo"}
     assert of_job(typed, varied) == [
         "experiment=smoke",
         "architecture.latent_dim=8",
         "+optimizer.eps=1e-08",
+        "+schedule@objective.kl_weight=cyclical",
         "architecture.filters=[4,8]",
         "objective=elbo",
     ]

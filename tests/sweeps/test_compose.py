@@ -39,6 +39,7 @@ def _hydra() -> Any:
         ["dataset/split=official,fractions", "trainer.clip_grad_norm=null,10"],
         ["scheduler=one_cycle,constant"],
         ["architecture.filters=[4,8],[8,16]"],
+        ["+schedule@objective.kl_weight=linear_warmup,cyclical", "objective.kl_weight.end=1,4"],
     ],
 )
 def test_a_job_has_the_config_that_hydra_would_compose(swept: list[str]) -> None:

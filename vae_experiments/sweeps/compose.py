@@ -24,7 +24,7 @@ class Templates:
 
     Args:
         groups: the swept groups, such as "architecture".
-        added: swept keys that the config does not name, typed as +key.
+        added: swept keys, and groups, that the config does not name, typed as +key.
         bases: of each combination, its choices joined by "|", the config as plain containers.
     """
 
@@ -61,7 +61,7 @@ def compose_templates(
         master: the config of the sweep itself.
         fixed: overrides, as typed, that are the same for every job.
         groups: swept groups and their choices.
-        added: swept keys that no file names.
+        added: swept keys, and groups, that no file names.
 
     Raises:
         HydraException: as any composition.
@@ -69,7 +69,9 @@ def compose_templates(
     hydra_overrides = [str(each) for each in master.hydra.overrides.hydra]
     bases = {}
     for choices in itertools.product(*groups.values()):
-        chosen = [f"{group}={choice}" for group, choice in zip(groups, choices, strict=True)]
+        chosen = [
+            f"{'+' if group in added else ''}{group}={choice}" for group, choice in zip(groups, choices, strict=True)
+        ]
         config = loader.load_configuration(
             master.hydra.job.config_name, [*hydra_overrides, *fixed, *chosen], run_mode=RunMode.RUN
         )

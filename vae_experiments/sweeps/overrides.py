@@ -21,7 +21,7 @@ class Typed:
     Args:
         fixed: as typed, the same for every job.
         swept: of each swept key or group, by its name, the parsed override.
-        groups: those of `swept` that choose a file of conf/.
+        groups: those of `swept` that choose a file of conf/, such as "architecture" or "schedule@objective.kl_weight".
         added: those of `swept` that were typed with a + before them.
     """
 
@@ -55,9 +55,9 @@ def part(loader: ConfigLoader, params: Mapping[str, Any], arguments: Sequence[st
         if name.split(".")[0] in ("sweep", "plan", "hydra", "name", "tracking"):
             raise InputError(f"{override.input_line}: is the same for a whole sweep, so it has one value")
         typed.swept[name] = override
-        if override.package is None and loader.get_group_options(name, results_filter=ObjectType.CONFIG):
+        if loader.get_group_options(override.key_or_group, results_filter=ObjectType.CONFIG):
             typed.groups.append(name)
-        elif override.is_add() or override.is_force_add():
+        if override.is_add() or override.is_force_add():
             typed.added.append(name)
     return typed
 
