@@ -43,6 +43,13 @@ def test_an_ended_run_opens_with_its_best_and_its_diagnosis_and_has_its_figures_
     assert table_row(["speed of training", "2,012", "images per second"]) in text
 
 
+def test_several_findings_are_a_list(folder: Path) -> None:
+    found = "Diagnosis: Under-trained: a. Try `b`.\nDiagnosis: Overfitting: c. Try `d`."
+    (folder / "diagnosis.json").write_text(json.dumps({"text": found}))
+    listed = "\n\nDiagnosis, the gravest first:\n\n- Under-trained: a. Try `b`.\n- Overfitting: c. Try `d`.\n\n"
+    assert listed in story(folder, HISTORY)
+
+
 def test_only_what_differs_from_the_default_and_changes_the_result_is_listed(folder: Path) -> None:
     rows = [line for line in story(folder).splitlines() if line.startswith("| `")]
     default = default_config()["architecture"]["latent_dim"]

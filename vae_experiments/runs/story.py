@@ -98,7 +98,14 @@ def note(
 
 
 def _diagnosis(path: Path) -> str:
-    return _read(path / DIAGNOSIS).get("text") or "Finished."
+    """As the screen has it, a line for each finding; of several, as a list."""
+    text = _read(path / DIAGNOSIS).get("text") or "Finished."
+    findings = text.splitlines()
+    if len(findings) == 1:
+        return text
+    return "\n".join(
+        ["Diagnosis, the gravest first:\n", *(f"- {line.removeprefix('Diagnosis: ')}" for line in findings)]
+    )
 
 
 def _standing(
