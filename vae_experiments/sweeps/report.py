@@ -2,7 +2,9 @@
 
 import logging
 import os
+import sys
 import time
+import traceback
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from vae_experiments.tracking.journal import is_tracked, read_start
 
 log = logging.getLogger(__name__)
 
+NO_PREVIEW = 3  # exit status of the process that draws: the comparison is there, its preview is not
 SHARE = 0.05  # of the time, at most, that drawing takes while jobs run
 
 
@@ -61,7 +64,8 @@ class Report:
     def _attach(self) -> None:
         assert self._process is not None
         if self._process.exitcode != 0:
-            log.warning("the comparison could not be drawn; its traceback is in %s", self._folder.path / "run.log")
+            what = "comparison's preview" if self._process.exitcode == NO_PREVIEW else "comparison"
+            log.warning("the %s could not be drawn; its traceback is in %s", what, self._folder.path / "run.log")
         self._process = None
         if self._folder.comparison.is_dir():
             self._parent.attach(sorted(path for path in self._folder.comparison.iterdir() if path.name[0] != "."))
@@ -86,4 +90,8 @@ def _draw(sweep: Path, cwd: Path) -> None:
     say_into(sweep / "run.log")
     plan, rows = sweep_rows(sweep)
     write_report(rows, plan.keys, sweep / "comparison", title=plan.name)
-    draw_preview(sweep / "comparison")
+    try:
+        draw_preview(sweep / "comparison")
+    except Exception:
+        traceback.print_exc()
+        sys.exit(NO_PREVIEW)
