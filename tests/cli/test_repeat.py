@@ -52,8 +52,8 @@ def identity(folder: Path) -> tuple[str, list[dict[str, float]]]:
     return json.loads((folder / "run.json").read_text())["signature"], results(folder)
 
 
-def trained(*words: str) -> None:
-    done = run_process("train", *TINY, *words)
+def trained(*words: str, torchrun: int = 0) -> None:
+    done = run_process("train", *TINY, *words, torchrun=torchrun)
     assert done.status == 0, done.err
 
 
@@ -69,6 +69,15 @@ def test_a_run_of_odd_words_is_repeated_and_resumed_by_what_its_page_says() -> N
     assert "is finished" in typed(resume)
     assert "samples" in typed(generate)
     assert "test/elbo" in typed(evaluate + " evaluation.what=[bound]")
+
+
+def test_a_run_of_two_processes_is_repeated_by_two() -> None:
+    trained("hooks.gallery=null", "hooks.models=null", "hydra.run.dir=two", torchrun=2)
+    repeat, resume, *_ = commands(page(Path("two")))
+    assert "data-parallel: 2 processes" in typed(repeat)
+    assert identity(only_folder()) == identity(Path("two"))
+    assert resume.replace("resume two", "train") == repeat.partition(" experiment=")[0]
+    assert "is finished" in typed(resume)
 
 
 def test_a_job_of_a_sweep_is_repeated_alone() -> None:

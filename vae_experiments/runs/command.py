@@ -90,9 +90,18 @@ def with_other_latent_dim(path: Path) -> list[str] | None:
     return [*kept, f"{_LATENT_DIM}={16 if architecture['latent_dim'] == 8 else 8}"]
 
 
+def program(path: Path) -> list[str]:
+    """What stands before the verb to train on as many processes as the run in the folder `path` was started on."""
+    with suppress(InputError):
+        processes = RunFolder(path).info().processes
+        if processes > 1:
+            return ["torchrun", "--standalone", f"--nproc-per-node={processes}", "-m", "vae_experiments"]
+    return ["vae"]
+
+
 def resume_command(path: Path, config: Mapping[str, Any]) -> str:
     """What continues the run in the folder `path`, for a shell."""
-    return shlex.join(["vae", "resume", str(path), *trust(config)])
+    return shlex.join([*program(path), "resume", str(path), *trust(config)])
 
 
 def trust(config: Mapping[str, Any], also: Sequence[str] = ()) -> list[str]:

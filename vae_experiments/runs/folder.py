@@ -2,7 +2,7 @@
 
 config.yaml     the composed config, enough to repeat the run
 command.json    the overrides that were typed; of a sweep's job, the sweep's plan has them
-run.json        name, signature, status
+run.json        name, signature, status, number of processes
 run.log         everything that was said
 checkpoints/    last, previous, best
 figures/        the pictures
@@ -37,12 +37,14 @@ class RunInfo:
     Args:
         signature: "" for a run that failed before it could be put together, and for a sweep.
         reason: why it FAILED, in one line.
+        processes: that train it together, started by torchrun.
     """
 
     name: str
     signature: str
     status: Status
     reason: str = ""
+    processes: int = 1
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,8 @@ def _train(
                 folder.write_config(plain)
                 if command is not None:
                     folder.write_command(command)
-            folder.write_info(RunInfo(run.name, run.identity["signature"], "RUNNING"))
+            processes = folder.info().processes if resumed else world.size  # as many give the same numbers again
+            folder.write_info(RunInfo(run.name, run.identity["signature"], "RUNNING", processes=processes))
         stack.enter_context(_signals(run))
         _see_through(run, config, folder, tracking)
         return run

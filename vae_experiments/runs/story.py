@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vae_experiments.evaluation.config import DIAGNOSIS
-from vae_experiments.runs.command import resume_command, single_run, trust
+from vae_experiments.runs.command import program, resume_command, single_run, trust
 from vae_experiments.runs.folder import RunFolder
 from vae_experiments.tracking.markdown import table_head, table_row
 from vae_experiments.tracking.names import MAX_NOTE, flatten
@@ -246,7 +246,7 @@ def _commands(path: Path, config: Mapping[str, Any]) -> str:
 def _repeat(path: Path) -> Iterator[str]:
     words = single_run(path)
     if words is not None:
-        yield shlex.join(["vae", "train", *words])
+        yield shlex.join([*program(path), "train", *words])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

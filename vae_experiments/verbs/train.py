@@ -49,7 +49,7 @@ def train(config: dict[str, Any], folder: str) -> None:
 def say_where(run: "TrainingRun") -> None:
     """The closing lines of a run: what it reached, where it is, what to do next."""
     from vae_experiments.runs.closing import closing_lines
-    from vae_experiments.runs.command import trust, with_other_latent_dim
+    from vae_experiments.runs.command import program, trust, with_other_latent_dim
     from vae_experiments.runs.folder import RunFolder
 
     if not run.world.is_first:
@@ -64,6 +64,6 @@ def say_where(run: "TrainingRun") -> None:
     ]
     other = with_other_latent_dim(run.folder)
     if other is not None:
-        ways.append(shlex.join(["vae", "train", *other]))
+        ways.append(shlex.join([*program(run.folder), "train", *other]))
     for line in closing_lines(run.folder, ways):
         log.info("%s", line)
