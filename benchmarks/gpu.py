@@ -129,7 +129,7 @@ def markdown(measured: Measured) -> str:
     sizes = [f"batch {size:,}" for size in BATCH_SIZES]
     introduction = (
         f"One {measured.card}, PyTorch {measured.version}. The seed's network on 20,000 digits of MNIST, loss and "
-        f"optimizer as above; epoch {EPOCHS} is timed, validation left out: the median of {rounds} rounds and, in "
+        f"optimizer as above; epoch {EPOCHS} is timed, validation left out: the median of {rounds} round(s) and, in "
         "brackets, the lowest and the highest, then how many times the rate of the loop people write. Eager float32 "
         "multiplies as PyTorch does by default; this project in bfloat16."
     )
@@ -138,16 +138,11 @@ def markdown(measured: Measured) -> str:
         f"of which the first takes {first:.2f} s (libraries are loaded, graphs captured) and each other "
         f"{statistics.mean(others):.2f} s; {whole:.2f} s from the first step to the end of the last validation."
     )
-    return "\n\n".join(
-        [
-            "## On a GPU",
-            introduction,
-            table(["images/s", *sizes], rate_rows(measured), left=1),
-            table(["held out, nats per image", *sizes], loss_rows(measured), left=1),
-            seed,
-            f"{JOBS} jobs of six epochs on this one card, recorded in MLflow: {'; '.join(shared)}.",
-        ]
-    )
+    parts = ["## On a GPU", introduction, table(["images/s", *sizes], rate_rows(measured), left=1)]
+    if measured.held_out:
+        parts.append(table(["held out, nats per image", *sizes], loss_rows(measured), left=1))
+    parts += [seed, f"{JOBS} jobs of six epochs on this one card, recorded in MLflow: {'; '.join(shared)}."]
+    return "\n\n".join(parts)
 
 
 def rate_rows(measured: Measured) -> list[list[str]]:
