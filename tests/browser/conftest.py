@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from browsing import Lab, serving
@@ -75,6 +75,33 @@ def browser() -> Iterator["Browser"]:
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"] if os.getuid() == 0 else [])
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens a page from disk, and afterwards holds it to have asked for nothing and to have met no error."""
+    pages, asked, errors = [], [], []
+
+    def open_page(text: str, width: int = 1400, height: int = 900, scheme: str = "light") -> Any:
+        path = tmp_path / f"{len(pages)}.html"
+        path.write_text(text, encoding="utf-8")
+        viewport = {"width": width, "height": height}
+        context = browser.new_context(viewport=viewport, color_scheme=scheme, offline=True)
+        page = context.new_page()
+        page.set_default_timeout(120_000)
+        page.on("request", lambda request: asked.append(request.url[:60]))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.goto(path.as_uri())
+        page.evaluate("explorer.ready.then(() => true)")
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.context.close()
+    assert not errors
+    assert [url for url in asked if not url.startswith(("file:", "data:image/png"))] == []
 
 
 @pytest.fixture
