@@ -3,8 +3,8 @@
     python benchmarks/bench.py [--rounds 3] [--threads 2] [--quick] [SECTION ...]
 
 A section is a module with measure(settings), and markdown() of what that returns. Whatever is compared is compared
-within a section, in one go; with sections named, the others' parts of the page stay as they are. With --quick the
-figures are printed only.
+within a section, in one go; with sections named, the others' parts of the page stay as they are, and so does the
+GPU's on a machine without one. With --quick the figures are printed only.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import precision
 import speedrun
 import start
 import sweep_jobs
+import torch
 import training
 import upkeep
 from child import HERE, Failed
@@ -51,13 +52,18 @@ def main() -> None:
         parser.error("--rounds and --threads: at least 1")
 
     settings = Settings(1, given.threads, 1000) if given.quick else Settings(given.rounds, given.threads)
-    for name in given.sections or SECTIONS:
+    for name in given.sections or here():
         taken_on = machine()
         part = measured(name, settings)
         print(f"{part}\n", flush=True)
         if not given.quick:
             text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
             PAGE.write_text(page(taken_on, parts_of(text) | {name: part}), encoding="utf-8")
+
+
+def here() -> list[str]:
+    """The sections that this machine can measure."""
+    return [name for name in SECTIONS if name != gpu.__name__ or torch.cuda.is_available()]
 
 
 def measured(name: str, settings: Settings) -> str:

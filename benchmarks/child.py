@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ class Failed(Exception):
     """Why there is no measurement, in a line."""
 
 
-def measured(module: str, *arguments: object, threads: int, python: Path | str = sys.executable) -> dict[str, Any]:
+def measured(
+    module: str,
+    *arguments: object,
+    threads: int,
+    python: Path | str = sys.executable,
+    settings: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """What a program prints as its last line, a JSON object.
 
     Args:
@@ -23,12 +30,13 @@ def measured(module: str, *arguments: object, threads: int, python: Path | str =
         arguments: of its command line.
         threads: OpenMP's.
         python: the interpreter of its environment.
+        settings: environment variables of its own.
 
     Raises:
         Failed: it did not end well.
     """
     command = [str(python), "-m", module, *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | dict(settings or {})
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=PATIENCE, cwd=HERE, env=environment, check=False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vae_experiments.config.hydra_app import run_hydra
+from vae_experiments.training.placement import keep_cores
 
 if TYPE_CHECKING:
     from vae_experiments.training.run import TrainingRun
@@ -34,7 +35,9 @@ def train(config: dict[str, Any], folder: str) -> None:
             Path(folder).parent.rmdir()
         plan_one(run)
         return
-    # Not before: --help and --cfg need no PyTorch.
+    if (run.get("trainer") or {}).get("exclusive") is True:
+        keep_cores()
+    # Not before: --help and --cfg need no PyTorch, and how its threads wait is settled when it is imported.
     from hydra.core.hydra_config import HydraConfig
 
     from vae_experiments.runs.command import own_configs
