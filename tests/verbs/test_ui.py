@@ -10,7 +10,10 @@ import requests
 
 from vae_experiments.errors import InputError
 from vae_experiments.tracking.config import TrackingConfig
-from vae_experiments.verbs.ui import UiConfig, ui
+from vae_experiments.tracking.names import KIND_TAG
+from vae_experiments.tracking.store import Store
+from vae_experiments.tracking.views import read_tag
+from vae_experiments.verbs.ui import UiConfig, opening_page, ui
 
 SERVE = """
 import sys
@@ -60,6 +63,34 @@ def test_two_pages_at_once_on_two_ports_both_stopped_by_ctrl_c(tmp_path: Path) -
         with pytest.raises(requests.ConnectionError):
             requests.get(f"http://127.0.0.1:{number}/health", timeout=10)
     assert {"runs.db"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("ended", "step"),
+    [
+        ([("FINISHED", 5), ("FINISHED", 5)], 5),
+        ([("FINISHED", 5), ("FINISHED", 3)], 2),  # 1, 2, 4 and 5; 1, 2 and 3
+        ([("FINISHED", 4), ("FINISHED", 5)], 4),
+        ([("KILLED", 5), ("RUNNING", 7), ("RUNNING", 0)], 4),  # the last one's image comes when a run ends
+        ([("FAILED", 0)], None),
+    ],
+)
+def test_the_manifolds_that_are_shown_are_of_the_last_epoch_that_every_run_has_an_image_of(
+    ended: list[tuple[str, int]], step: int | None
+) -> None:
+    store = Store.open(TrackingConfig())
+    experiment = store.experiment_id()
+    for number, (status, epochs) in enumerate(ended):
+        run = store.create_run(experiment, str(number), {KIND_TAG: "run"})
+        store.client.log_param(run, "trainer.max_epochs", 20)
+        for epoch in range(1, epochs + 1):
+            store.client.log_metric(run, "train/loss", 1.0, step=epoch)
+        store.client.log_metric(run, "test/elbo", -1.0, step=9)
+        store.client.set_terminated(run, status)
+    opening_page(store)
+    (state,) = [value for name, value in store.client.get_experiment(experiment).tags.items() if "sharedView" in name]
+    charts = [each for each in read_tag(state)["compareRunCharts"] if each["type"] == "IMAGE"]
+    assert [each["step"] for each in charts] == ([] if step is None else [step])
 
 
 @pytest.mark.parametrize(

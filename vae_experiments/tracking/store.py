@@ -26,6 +26,8 @@ from vae_experiments.tracking.opening import one_line, open_client
 
 _log = logging.getLogger(__name__)
 
+_EVERY_EPOCH = "train/"  # so begin the metrics whose steps are epochs, whatever is measured afterwards
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -35,6 +37,7 @@ class RunRecord:
         folder: where it writes or wrote, on `host`; None for a run that is not ours.
         started: in UTC.
         metrics: the last value of each.
+        epoch: the last one that it has recorded; 0 before the first has ended.
     """
 
     run_id: str
@@ -47,6 +50,7 @@ class RunRecord:
     metrics: dict[str, float]
     tags: dict[str, str]
     params: dict[str, str]
+    epoch: int = 0
 
 
 class Store:
@@ -267,4 +271,5 @@ def _record(run: Run) -> RunRecord:
         metrics=dict(run.data.metrics),
         tags=tags,
         params=dict(run.data.params),
+        epoch=max((each.step for each in run.data.to_proto().metrics if each.key.startswith(_EVERY_EPOCH)), default=0),
     )

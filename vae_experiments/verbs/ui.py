@@ -5,6 +5,7 @@ import re
 import sys
 import tempfile
 import webbrowser
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
@@ -92,9 +93,9 @@ def opening_page(store: "Store") -> str:
     experiment = store.experiment_id()
     for sweep in store.runs(f"tags.`{KIND_TAG}` = 'sweep'", limit=1):
         if runs := store.runs(f"tags.`mlflow.parentRunId` = '{sweep.run_id}'", limit=_COMPARED):
-            return saved_page(store, Shown(experiment, sweep.run_id, _varied(runs), _epochs(runs)))
+            return saved_page(store, Shown(experiment, sweep.run_id, _varied(runs), _pictured(runs)))
     if runs := store.runs(f"tags.`{KIND_TAG}` = 'run'", limit=_COMPARED):
-        return saved_page(store, Shown(experiment, None, _varied(runs), _epochs(runs)))
+        return saved_page(store, Shown(experiment, None, _varied(runs), _pictured(runs)))
     return experiment_page(experiment)
 
 
@@ -109,10 +110,18 @@ def _varied(runs: Sequence["RunRecord"]) -> list[str]:
     return [key if key in known else f"{key}._target_" for key in keys][:_MOST_VARIED]
 
 
-def _epochs(runs: Sequence["RunRecord"]) -> int:
-    """How many the longest of them has been given."""
-    given = [run.params.get("trainer.max_epochs", "") for run in runs]
-    return max((int(text) for text in given if text.isdecimal()), default=0)
+def _pictured(runs: Sequence["RunRecord"]) -> int:
+    """The last epoch of whose manifold most of the runs have an image, all of them if that can be; 0 for none."""
+    counts = Counter(step for run in runs for step in _image_steps(run))
+    return max(counts, key=lambda step: (counts[step], step), default=0)
+
+
+def _image_steps(run: "RunRecord") -> set[int]:
+    """The epochs of which the run has an image of the manifold: 1, 2, 4, 8, ..., and the last once it is finished."""
+    if run.params.get("figures.epoch_manifold_size") == "0":
+        return set()
+    steps = {2**power for power in range(run.epoch.bit_length())}
+    return steps | {run.epoch} if run.epoch and run.status == "FINISHED" else steps
 
 
 def _show(link: str, browser: bool | None) -> None:
