@@ -195,6 +195,25 @@ def test_the_table_shows_each_job(caplog: pytest.LogCaptureFixture) -> None:
     assert lines[5].startswith("1 of 5 finished, 1 failed, 2 running, 1 waiting; about ")
 
 
+def test_the_time_left_is_what_finished_jobs_took_or_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small jobs train in a moment and draw for much longer."""
+    clock = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: clock)
+    first, second = make_plan(2, GRID).jobs
+    board = make_board(2)
+    board.started(first)
+    clock += 3
+    board.update(first, progress(3, left=0.0))
+    clock += 13
+    board.ended(first, Outcome("FINISHED"), 16.0)
+    board.started(second)
+    assert "; about 16 s left" in board.summary()  # it has not told anything
+    board.update(second, progress(3, left=0.0))
+    assert "; about 13 s left" in board.summary()  # trained at once, and now as the first
+    clock += 20
+    assert board.summary() == "1 of 2 finished, 1 running"  # longer than expected: nobody knows
+
+
 def test_long_names_give_way_to_figures() -> None:
     (job,) = make_plan(1, {f"architecture.key_{i}": [i] for i in range(12)}).jobs
     board = make_board(1)

@@ -40,6 +40,7 @@ class _Row:
     progress: "Progress | None" = None
     outcome: Outcome | None = None
     seconds: float = 0.0  # it took; only when it has ended
+    trained: float | None = None  # since when nothing but pictures and records is left
 
 
 class Board:
@@ -61,6 +62,7 @@ class Board:
         self._ended: deque[_Row] = deque(maxlen=200)  # a screenful, whatever the screen
         self._counts: Counter[str] = Counter()
         self._seconds: list[float] = []  # that finished jobs took
+        self._closings: list[float] = []  # the part of them that came after training
         self._at_once = 1  # as seen so far
 
     def __enter__(self) -> Self:
@@ -92,8 +94,10 @@ class Board:
 
     def update(self, job: Job, progress: "Progress") -> None:
         """How far it is; drawn at the next `refresh`."""
-        if job.number in self._running:
-            self._running[job.number].progress = progress
+        row = self._running.get(job.number)
+        if row is not None:
+            row.progress = progress
+            row.trained = None if progress.seconds_left != 0 else row.trained or time.monotonic()
 
     def ended(self, job: Job, outcome: Outcome, seconds: float) -> None:
         """It ended, after that many seconds."""
@@ -103,6 +107,7 @@ class Board:
         self._counts[outcome.status] += 1
         if outcome.status == "FINISHED":
             self._seconds.append(seconds)
+            self._closings.append(time.monotonic() - row.trained if row.trained else 0.0)
         told = (job.number, outcome.status.lower(), human.duration(seconds))
         if outcome.status == "FAILED":
             log.error("job %d %s after %s: %s  (%s)", *told, outcome.reason, job.name)
@@ -160,10 +165,10 @@ class Board:
         return 0 if self._total is None else max(0, self._total - len(self._running) - self._counts.total())
 
     def _seconds_left(self) -> float | None:
-        """Until the last job ends; None while too little is known."""
+        """Until the last job ends; None while too little is known, and where all run longer than was to be expected."""
         now = time.monotonic()
         rows = self._running.values()
-        lefts = {row.job.number: None if row.progress is None else row.progress.seconds_left for row in rows}
+        lefts = {row.job.number: self._told(row, now) for row in rows}
         whole = self._seconds or [now - row.begun + left for row in rows if (left := lefts[row.job.number]) is not None]
         if self._total is None or not rows or not whole:
             return None
@@ -171,7 +176,15 @@ class Board:
         under_way = [
             max(mean - (now - row.begun), 0.0) if (left := lefts[row.job.number]) is None else left for row in rows
         ]
-        return makespan([mean] * self._waiting, self._at_once, under_way)
+        left = makespan([mean] * self._waiting, self._at_once, under_way)
+        return left if left >= 1 else None
+
+    def _told(self, row: _Row, now: float) -> float | None:
+        """What a running job has left by its own account, which is of training alone, and then as finished ones had."""
+        if row.progress is None or row.progress.seconds_left is None:
+            return None
+        closing = sum(self._closings) / len(self._closings) if self._closings else 0.0
+        return row.progress.seconds_left + max(closing - (now - row.trained if row.trained else 0.0), 0.0)
 
 
 def _cells(row: _Row) -> tuple[str, str, str, str, str, str]:
