@@ -1,4 +1,4 @@
-"""What every run makes of the same test images and of the same latent points."""
+"""What every run makes of the same validation images and of the same latent points."""
 
 import json
 import logging
@@ -32,10 +32,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Originals:
-    """Images that several runs are shown, and whether they are test or validation images."""
+    """Validation images that several runs are shown, and the name of their dataset."""
 
     images: NDArray[np.uint8]
-    part: str
     dataset: str
 
 
@@ -95,16 +94,14 @@ def draw_sheet(
     if not strips:
         return None
     bands = [
-        Band(f"originals ({known[data].part})" if len(strips) == 1 else f"originals ({known[data].dataset})",
-             known[data].images, of)
-        for data, of in strips.items()
-    ]  # fmt: skip
-    parts = [
-        (
-            f"Left: the same {next(iter(known.values())).part} images, reconstructed. "
-            "Right: the same latent points, decoded."
+        Band(
+            f"originals ({'validation' if len(strips) == 1 else known[data].dataset})",
+            known[data].images,
+            of,
         )
+        for data, of in strips.items()
     ]
+    parts = ["Left: the same validation images, reconstructed. Right: the same latent points, decoded."]
     parts += (
         [f"The best {min(ROWS, len(candidates))} of {trained} runs, the best seed of each setting."]
         if trained > ROWS
@@ -137,17 +134,18 @@ def image_identity(run: TrainedRun) -> str:
 
 
 def _originals(run: TrainedRun) -> _Originals:
-    """A few images that the model was not trained on; drawn pixels by a seed of the sheet's own."""
+    """A few images that no model was trained on; drawn pixels by a seed of the sheet's own.
+
+    Of the validation part: whoever chooses a setting by this picture must not have looked at the test part.
+    """
     data = prepare(run.config.dataset, SEED)
-    part = "test" if len(data.parts.test) else "validation"
-    rows = data.parts.test if len(data.parts.test) else data.parts.val
-    drawn = np.random.default_rng(SEED).permutation(rows)
+    drawn = np.random.default_rng(SEED).permutation(data.parts.val)
     labels = data.dataset.labels[drawn]
     # One of each class before a second of any, in label order.
     rank = np.array([np.count_nonzero(labels[:i] == label) for i, label in enumerate(labels[:PROBED])])
     chosen = np.sort(np.lexsort((labels[:PROBED], rank))[:IMAGES])
     chosen = chosen[np.argsort(labels[chosen], kind="stable")]
-    return _Originals(data.images(drawn[chosen], SEED), part, data.dataset.name)
+    return _Originals(data.images(drawn[chosen], SEED), data.dataset.name)
 
 
 def _repeated(row: Compared, rows: Sequence[Compared], keys: Sequence[str]) -> bool:
