@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.conf import ConfigSourceInfo
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from vae_experiments.runs.command import of_job, single_run, with_other_latent_dim
+from vae_experiments.runs.command import of_job, own_configs, single_run, with_other_latent_dim
 from vae_experiments.runs.folder import RunFolder, RunInfo
 from vae_experiments.runs.story import default_config, note, story
 from vae_experiments.tracking.markdown import table_row
@@ -35,19 +36,22 @@ def folder(tmp_path: Path) -> Path:
 
 def test_an_ended_run_opens_with_its_best_and_its_diagnosis_and_has_its_figures_with_units(folder: Path) -> None:
     text = story(folder, HISTORY)
-    best, diagnosis, *_ = text.split("\n\n")  # above the fold
+    best, diagnosis, again = text.split("\n\n")[0].split("  \n")  # above the fold
     assert best.startswith("**Best val/elbo -150.12 nats per image**: KL 4.50,")
     assert diagnosis == "Diagnosis: healthy."
+    assert again.startswith("Repeat: `vae train architecture.latent_dim=7 ")
+    assert f"resume, had it stopped: `vae resume '{folder}'`" in again
     assert table_row(["bound on the validation images", "-150.12", "nats per image, higher is better"]) in text
     assert table_row(["active latent dimensions", "6", "dimensions"]) in text
     assert table_row(["speed of training", "2,012", "images per second"]) in text
 
 
-def test_several_findings_are_a_list(folder: Path) -> None:
+def test_of_several_findings_the_gravest_is_above_the_fold(folder: Path) -> None:
     found = "Diagnosis: Under-trained: a. Try `b`.\nDiagnosis: Overfitting: c. Try `d`."
     (folder / "diagnosis.json").write_text(json.dumps({"text": found}))
-    listed = "\n\nDiagnosis, the gravest first:\n\n- Under-trained: a. Try `b`.\n- Overfitting: c. Try `d`.\n\n"
-    assert listed in story(folder, HISTORY)
+    text = story(folder, HISTORY)
+    assert "  \nDiagnosis: Under-trained: a. Try `b`.  \n" in text.split("\n\n")[0]
+    assert "\n\nFound besides:\n\n- Overfitting: c. Try `d`.\n\n" in text
 
 
 def test_only_what_differs_from_the_default_and_changes_the_result_is_listed(folder: Path) -> None:
@@ -157,6 +161,22 @@ def test_the_next_run_that_is_proposed_is_this_one_with_another_latent_dimension
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     RunFolder(folder).write_command(words)
     assert with_other_latent_dim(folder) == proposed
+
+
+@pytest.mark.parametrize(
+    ("searched", "words"),
+    [
+        (["file://{here}/my conf"], ["--config-dir", "my conf", "experiment=wide"]),
+        (["file:///else/where"], ["--config-dir", "/else/where", "experiment=wide"]),
+        (["file:///one", "file:///two"], ["experiment=wide", "hydra.searchpath=['file:///one','file:///two']"]),
+        (["pkg://mine"], ["experiment=wide", "hydra.searchpath=['pkg://mine']"]),
+    ],
+)
+def test_configs_of_one_s_own_are_named_as_they_were_typed(folder: Path, searched: list[str], words: list[str]) -> None:
+    urls = [each.format(here=Path.cwd()).split("://") for each in searched]
+    sources = [ConfigSourceInfo(path=path, schema=schema, provider="command-line") for schema, path in urls]
+    RunFolder(folder).write_command(["experiment=wide", *own_configs(sources)])
+    assert single_run(folder) == words
 
 
 def test_to_an_architecture_without_that_key_none_is_proposed(folder: Path) -> None:

@@ -34,8 +34,25 @@ def own_configs(sources: Sequence[ConfigSourceInfo]) -> list[str]:
     return [f"{_OWN_CONFIGS}=[{folders}]"] if own else []
 
 
+def as_typed(words: Sequence[str]) -> list[str]:
+    """The same words with `--config-dir` for the folder of configs that `own_configs` wrote down, where it is one.
+
+    Args:
+        words: of a command on record; the folder is relative in it where it is below the working directory.
+    """
+    for word in words:
+        key, _, value = word.partition("=")
+        if key.lstrip("+") == _OWN_CONFIGS:
+            match OverridesParser.create().parse_override(f"key={value}").value():
+                case [str(url)] if url.startswith("file://"):
+                    path, here = Path(url.removeprefix("file://")), Path.cwd()
+                    folder = path.relative_to(here) if path.is_relative_to(here) else path
+                    return ["--config-dir", str(folder), *(other for other in words if other != word)]
+    return list(words)
+
+
 def single_run(path: Path) -> list[str] | None:
-    """The overrides of the run in the folder `path`, a sweep's job or not; None where nobody wrote them down.
+    """The words that train the run in the folder `path`, a sweep's job or not; None where nobody wrote them down.
 
     Where it goes is left out: the same folder cannot be used twice. A job has its share of the machine's
     threads, and other numbers of them add in another order: its words say how many.
@@ -49,13 +66,13 @@ def single_run(path: Path) -> list[str] | None:
                     words = of_job(plan.command, job.varied)
                     threads = RunFolder(path).config().get("trainer", {}).get("threads")
                     given = any(word.lstrip("+").startswith("trainer.threads=") for word in words)
-                    return words if given or threads is None else [*words, f"trainer.threads={threads}"]
+                    return as_typed(words if given or threads is None else [*words, f"trainer.threads={threads}"])
         return None
     try:
         words = json.loads((path / COMMAND).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return [str(word) for word in words if not _about_the_sweep(str(word))]
+    return as_typed([str(word) for word in words if not _about_the_sweep(str(word))])
 
 
 def of_job(command: Sequence[str], varied: Mapping[str, object]) -> list[str]:
@@ -78,7 +95,7 @@ def of_job(command: Sequence[str], varied: Mapping[str, object]) -> list[str]:
 
 
 def with_other_latent_dim(path: Path) -> list[str] | None:
-    """The overrides of the run in the folder `path`, but with eight latent dimensions, or sixteen where it has eight.
+    """The words for the run in the folder `path`, but with eight latent dimensions, or sixteen where it has eight.
 
     None where nobody wrote them down, or where the architecture, someone's own, has no such key. The name is left
     out: it is the other run's.

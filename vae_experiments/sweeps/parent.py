@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from vae_experiments.runs.command import as_typed
 from vae_experiments.runs.plan import Job, Plan, shown
 from vae_experiments.runs.post_mortem import deliver
 from vae_experiments.tracking import names
@@ -99,4 +100,4 @@ def _params(plan: Plan) -> dict[str, object]:
     """What was typed, for a shell; of a grid, each key that was swept over with its values, in the jobs' order."""
     keys = plan.keys if plan.search is None else []
     swept = {key: ", ".join(dict.fromkeys(shown(job.varied[key]) for job in plan.jobs)) for key in keys}
-    return {**swept, "command": shlex.join(["vae", "train", "-m", *plan.command])}
+    return {**swept, "command": shlex.join(["vae", "train", "-m", *as_typed(plan.command)])}
