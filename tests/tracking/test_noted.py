@@ -18,18 +18,19 @@ from vae_experiments.tracking.noted import noted, shown_at
 SERVE = """
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.verbs.ui import UiConfig, ui
-ui(UiConfig(port=5300, tracking=TrackingConfig(uri="sqlite:///runs.db", experiment="mine")))
+ui(UiConfig(port=5300, tracking=TrackingConfig(experiment="mine")))
 """
 
 
 def test_while_vae_ui_runs_a_command_ends_with_the_link_and_afterwards_without() -> None:
-    uri = f"sqlite:///{Path.cwd()}/runs.db"
+    uri = f"sqlite:///{Path.cwd()}/mlflow.db"
     with subprocess.Popen([sys.executable, "-c", SERVE], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         link = server.stdout.readline()
         run = MlflowClient(uri).create_run("0").info.run_id
         folder = Path.cwd() / "r"
         folder.mkdir()
+        (folder / "config.yaml").write_text("tracking: {experiment: mine}")
         Journal(folder).append("start", 0, run_id=run, experiment_id="0", uri=uri, configured=None)
         base = link.partition("/#/")[0]
         assert any(
@@ -38,8 +39,8 @@ def test_while_vae_ui_runs_a_command_ends_with_the_link_and_afterwards_without()
         assert shown_at(uri, "of another store") is None
         server.send_signal(signal.SIGINT)
         assert server.wait(60) == 0
-    assert "MLflow    vae ui" in closing_lines(folder, [])
-    assert not Path("runs.db.ui").exists()
+    assert "MLflow    vae ui tracking.experiment=mine" in closing_lines(folder, [])
+    assert not Path("mlflow.db.ui").exists()
 
 
 @pytest.fixture(params=[b"", b"<html>", b"[]", b'{"run": {"info": {"run_id": "b"}}}'])

@@ -1,9 +1,18 @@
 """The last lines of every command that trains: where the results are, and what to do next."""
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from vae_experiments.errors import InputError
+from vae_experiments.runs.command import override
+from vae_experiments.runs.folder import RunFolder
+from vae_experiments.runs.sweep_folder import SweepFolder
+from vae_experiments.tracking.address import resolve_uri, shown
+from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.journal import is_tracked, read_start
 
 
@@ -33,5 +42,27 @@ def _page(folder: Path) -> str:
     uri = str(start["uri"])
     server = uri if uri.startswith(("http://", "https://")) else shown_at(uri, start["run_id"])
     if server is None:
-        return "vae ui"
+        return shlex.join(["vae", "ui", *_store(start), *_experiment(folder)])
     return server.replace("***@", "") + run_page(start["experiment_id"], start["run_id"])
+
+
+def _store(start: dict[str, Any]) -> Iterator[str]:
+    """The override that names the run's store, without its password; none where a command finds it by itself."""
+    recorded, configured = start["uri"], start["configured"]
+    if _resolved(None) != recorded:
+        yield override("tracking.uri", configured if configured and _resolved(configured) == recorded else recorded)
+
+
+def _resolved(uri: str | None) -> str | None:
+    with suppress(InputError):
+        return shown(resolve_uri(uri))
+    return None
+
+
+def _experiment(folder: Path) -> Iterator[str]:
+    """The override that names the run's experiment; none for the default one."""
+    sweep = SweepFolder(folder)
+    tracking = sweep.plan().tracking if sweep.exists else RunFolder(folder).config().get("tracking", {})
+    name = tracking.get("experiment", TrackingConfig.experiment)
+    if name != TrackingConfig.experiment:
+        yield override("tracking.experiment", name)

@@ -75,6 +75,11 @@ def single_run(path: Path) -> list[str] | None:
     return as_typed([str(word) for word in words if not _about_the_sweep(str(word))])
 
 
+def override(key: str, value: object) -> str:
+    """The word that gives `key` just this value."""
+    return f"{key}={_value(value)}"
+
+
 def of_job(command: Sequence[str], varied: Mapping[str, object]) -> list[str]:
     """The overrides of a sweep's job.
 
