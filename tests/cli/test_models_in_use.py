@@ -32,7 +32,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(work)
-        ended = run_process("train", *TINY, "name=digits", "trainer.max_epochs=1", "hooks.gallery=null")
+        whole = ("dataset.split.val=0.1", "dataset.split.test=0.86")  # as many to validate on as the page says
+        ended = run_process("train", *TINY, *whole, "name=digits", "trainer.max_epochs=1", "hooks.gallery=null")
         assert ended.status == 0, ended.err
     return work
 
@@ -212,7 +213,7 @@ def test_the_page_works_as_it_is_written(at: Path, vae: Vae, monkeypatch: pytest
     monkeypatch.setenv("MPLBACKEND", "agg")
     names: dict[str, object] = {}
     done = 0
-    for kind, block in re.findall(r"```(python)?\n(.*?)```", PAGE.read_text(), re.DOTALL):
+    for kind, block in re.findall(r"```(\w*)\n(.*?)```", PAGE.read_text(), re.DOTALL):
         if kind == "python":
             exec(compile(block, PAGE.name, "exec"), names)
             done += 1
@@ -222,4 +223,9 @@ def test_the_page_works_as_it_is_written(at: Path, vae: Vae, monkeypatch: pytest
             assert ended.status == 0, ended.err
             done += 1
     assert done == 11
+    labels = names["labels"]
+    assert isinstance(labels, np.ndarray)
+    assert len(labels) == 500  # as the page says, and of all digits
+    assert set(labels) == set(range(10))
+    assert [labels[names[name]] for name in ("zero", "one")] == [0, 1]
     assert Path("digits.png").stat().st_size > 5000
