@@ -144,6 +144,14 @@ def test_a_signal_leaves_a_checkpoint_and_an_honest_status(undisturbed: Path, si
     assert digest(weights(folder)) == digest(weights(undisturbed))
 
 
+def test_a_run_that_is_stopped_says_where_it_is_and_what_shows_it() -> None:
+    words = ["hooks.gallery=null", "tracking.experiment=mine", *stop_at(3, signal.SIGINT)]
+    stopped = run_process("train", *TINY, *words, "hydra.run.dir=here")
+    said = stopped.err.splitlines()
+    (stop,) = [number for number, line in enumerate(said) if "continue with: " in line]
+    assert said[stop + 1 :] == ["results   here", "MLflow    vae ui tracking.experiment=mine"]
+
+
 def manifolds(folder: Path) -> dict[int, bytes]:
     """The pictures that MLflow has of the run in this folder, by epoch."""
     client = MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db")

@@ -172,6 +172,7 @@ def test_killed_job_interrupted_sweep_edited_config(tmp_path: Path) -> None:
     assert process.returncode == 130, said
     assert "job 1 failed" in said
     assert "SIGKILL" in said
+    assert f"results   multirun/{sweep.name}" in said.splitlines()
     assert (status_of(sweep), status_of(sweep / "1"), begun(sweep, 3)) == ("KILLED", "FAILED", False)
     assert all(status_of(sweep / n) in ("KILLED", "FINISHED") for n in ("0", "2"))
 

@@ -1,4 +1,4 @@
-"""The last lines of every command that trains: where the results are, and what to do next."""
+"""The last lines of every command that trains, to the end or not: where the results are, and what to do next."""
 
 import os
 import shlex
@@ -16,7 +16,7 @@ from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.journal import is_tracked, read_start
 
 
-def closing_lines(folder: Path, ways: Sequence[str]) -> Iterator[str]:
+def closing_lines(folder: Path, ways: Sequence[str] = ()) -> Iterator[str]:
     """Lines for the screen.
 
     Args:

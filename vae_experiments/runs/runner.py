@@ -16,6 +16,7 @@ from vae_experiments.console import log_to_file
 from vae_experiments.errors import InputError, Interrupted, RunFailed
 from vae_experiments.lock import RunLock
 from vae_experiments.runs.assemble import assemble
+from vae_experiments.runs.closing import closing_lines
 from vae_experiments.runs.command import resume_command
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder, RunInfo, Status
@@ -175,9 +176,10 @@ def _see_through(run: TrainingRun, config: RunConfig, folder: RunFolder, trackin
         except (Interrupted, KeyboardInterrupt):
             status = "KILLED"
             if run.world.is_first:
-                log.warning(
-                    "stopped by a signal; continue with: %s", resume_command(folder.path, run.identity["config"])
-                )
+                again = resume_command(folder.path, run.identity["config"])
+                log.warning("stopped by a signal; continue with: %s", again)
+                for line in closing_lines(folder.path):
+                    log.info("%s", line)
             raise
         except (InputError, RunFailed) as error:
             reason = str(error)

@@ -98,6 +98,8 @@ def run_sweep(folder: SweepFolder, terms: Terms, capacity: Capacity) -> None:
             failed = _run_jobs(folder, plan, terms, capacity, parent)
         except Interrupted:
             log.warning("stopped by a signal; continue with: %s", _again(folder))
+            for line in closing_lines(folder.path):
+                log.info("%s", line)
             raise
         except Exception as error:
             ending.status, ending.reason = "FAILED", f"{type(error).__name__}: {error}"
