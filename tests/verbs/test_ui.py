@@ -2,11 +2,13 @@ import re
 import signal
 import socket
 import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import requests
+from support import command
 
 from vae_experiments.errors import InputError
 from vae_experiments.tracking.config import TrackingConfig
@@ -15,54 +17,80 @@ from vae_experiments.tracking.store import Store
 from vae_experiments.tracking.views import read_tag
 from vae_experiments.verbs.ui import UiConfig, opening_page, ui
 
-SERVE = """
-import sys
-from vae_experiments.tracking.config import TrackingConfig
-from vae_experiments.verbs.ui import UiConfig, ui
-ui(UiConfig(port=int(sys.argv[1]), tracking=TrackingConfig(uri="sqlite:///runs.db", experiment="mine")))
-"""
 
-
-def serve(folder: Path, port: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(port)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
+@contextmanager
+def serving(folder: Path, *words: str) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
+    """`vae ui` in a working directory: the server's address, the page, and the process."""
+    process = subprocess.Popen(
+        command("ui", "tracking.experiment=mine", *words), cwd=folder, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-    )
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        link = process.stdout.readline().strip()
+        base, _, page = link.partition("/#")
+        assert page, process.communicate()[1]
+        yield base, page, process
+    finally:
+        process.kill()
 
 
-def test_two_pages_at_once_on_two_ports_both_stopped_by_ctrl_c(tmp_path: Path) -> None:
+def stopped(process: subprocess.Popen[str]) -> int:
+    """How it ends when it gets Ctrl-C."""
+    process.send_signal(signal.SIGINT)
+    return process.wait(30)
+
+
+@pytest.fixture
+def port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    ports = []
-    servers = []
-    for _ in range(2):
-        server = serve(tmp_path, port)
-        servers.append(server)
-        assert server.stdout is not None
-        link = server.stdout.readline().strip()
-        match = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/#/experiments/\d+\?workflowType=machine_learning", link)
-        assert match is not None, link + server.communicate()[1]
-        ports.append(int(match[1]))
-    assert ports[0] == port
-    assert ports[1] > port
-    for number in ports:
-        assert requests.get(f"http://127.0.0.1:{number}/health", timeout=10).text == "OK"
-        page = requests.get(f"http://127.0.0.1:{number}/", timeout=10)
-        assert "<html" in page.text
-        found = requests.get(f"http://127.0.0.1:{number}/api/2.0/mlflow/experiments/search?max_results=9", timeout=10)
-        assert "mine" in [each["name"] for each in found.json()["experiments"]]
-    for server in servers:
-        server.send_signal(signal.SIGINT)
-    for server in servers:
-        assert server.wait(30) == 0
-    for number in ports:
+        return int(probe.getsockname()[1])
+
+
+def test_pages_of_two_stores_on_two_ports_both_stopped_by_ctrl_c(tmp_path: Path, port: int) -> None:
+    folders = tmp_path / "one", tmp_path / "two"
+    bases = []
+    with ExitStack() as stack:
+        servers = []
+        for folder in folders:
+            folder.mkdir()
+            base, page, process = stack.enter_context(serving(folder, f"port={port}"))
+            assert re.fullmatch(r"/experiments/\d+\?workflowType=machine_learning", page)
+            bases.append(base)
+            servers.append(process)
+        ports = [int(base.removeprefix("http://127.0.0.1:")) for base in bases]
+        assert port == ports[0] < ports[1]
+        for base in bases:
+            assert requests.get(f"{base}/health", timeout=10).text == "OK"
+            assert "<html" in requests.get(base, timeout=10).text
+            found = requests.get(f"{base}/api/2.0/mlflow/experiments/search?max_results=9", timeout=10)
+            assert "mine" in [each["name"] for each in found.json()["experiments"]]
+        assert [stopped(process) for process in servers] == [0, 0]
+    for base in bases:
         with pytest.raises(requests.ConnectionError):
-            requests.get(f"http://127.0.0.1:{number}/health", timeout=10)
-    assert {"runs.db"} <= {path.name for path in tmp_path.iterdir()}
+            requests.get(f"{base}/health", timeout=10)
+    assert all((folder / "mlflow.db").is_file() for folder in folders)
+
+
+def test_a_store_that_is_open_already_is_not_served_twice(tmp_path: Path, port: int) -> None:
+    with serving(tmp_path, f"port={port}") as (base, _, first):
+        note = tmp_path / "mlflow.db.ui"
+        with serving(tmp_path) as (again, _, second):
+            assert again == base
+            _, said = second.communicate(timeout=60)
+            assert (second.returncode, "open on it already" in said) == (0, True)
+        assert note.read_text() == base
+        with serving(tmp_path, f"port={port}", "host=0.0.0.0") as (
+            wide,
+            _,
+            third,
+        ):  # to be seen by others is another thing
+            assert wide != base
+            assert stopped(third) == 0
+        assert note.read_text() == base
+        assert stopped(first) == 0
+    assert not note.exists()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import tempfile
 import webbrowser
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from annotated_types import Ge, Le
 from vae_experiments.config.verb import run_verb
 from vae_experiments.errors import RunFailed
 from vae_experiments.tracking.config import TrackingConfig
-from vae_experiments.tracking.noted import noted
+from vae_experiments.tracking.noted import noted, open_at
 from vae_experiments.tracking.serving import free_port, in_address, is_loopback, serve
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def ui(config: UiConfig) -> None:
-    """Serves MLflow's pages until Ctrl-C; of a store that is a server already, only says where they are.
+    """Serves MLflow's pages until Ctrl-C; where a server has them already, only says where they are.
 
     Raises:
         InputError: the store, the address or the ports cannot be used.
@@ -63,6 +64,11 @@ def ui(config: UiConfig) -> None:
     if store.uri.startswith(("http://", "https://")):
         _show(re.sub("//[^/]*@", "//", store.uri) + page, config.browser)  # the browser asks for the password
         return
+    opened = _open_at(store)
+    if opened is not None and is_loopback(config.host):
+        log.info("a vae ui is open on it already")
+        _show(opened + page, config.browser)
+        return
     if not is_loopback(config.host):
         log.warning("host=%s: whoever reaches this machine can see, change and delete the runs", config.host)
     port = free_port(config.host, config.port)
@@ -71,7 +77,7 @@ def ui(config: UiConfig) -> None:
     with tempfile.TemporaryFile() as said, serve(store.uri, config.host, port, said) as server:
         base = f"http://{in_address(config.host)}:{port}"
         if server.wait_until_ready(base):
-            with noted(store.uri, base):
+            with nullcontext() if opened else noted(store.uri, base):  # that note stays true for longer
                 _show(base + page, config.browser)
                 log.info("Ctrl-C stops it")
                 server.wait()
@@ -97,6 +103,12 @@ def opening_page(store: "Store") -> str:
     if runs := store.runs(f"tags.`{KIND_TAG}` = 'run'", limit=_COMPARED):
         return saved_page(store, Shown(experiment, None, _varied(runs), _pictured(runs)))
     return experiment_page(experiment)
+
+
+def _open_at(store: "Store") -> str | None:
+    """The address at which another `vae ui` has the store open."""
+    experiment = store.client.get_experiment(store.experiment_id())
+    return open_at(store.uri, experiment.experiment_id, experiment.creation_time)
 
 
 def _varied(runs: Sequence["RunRecord"]) -> list[str]:
