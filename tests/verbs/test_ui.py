@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support import command
+from support import command, run_process
 
 from vae_experiments.errors import InputError
 from vae_experiments.tracking.config import TrackingConfig
@@ -93,6 +93,25 @@ def test_a_store_that_is_open_already_is_not_served_twice(tmp_path: Path, port: 
     assert not note.exists()
 
 
+def test_in_an_empty_folder_it_opens_and_says_what_makes_a_run(tmp_path: Path, port: int) -> None:
+    with serving(tmp_path, f"port={port}") as (_, page, process):
+        assert page.startswith("/experiments/")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    (line,) = [line for line in said.splitlines() if "no runs" in line]
+    assert f"the experiment mine in sqlite:///{tmp_path}/mlflow.db yet: vae train makes one" in line
+
+
+@pytest.mark.parametrize("name", ["tracking.uri", "MLFLOW_TRACKING_URI"])
+def test_a_database_that_is_named_and_is_not_there_is_refused_and_nothing_is_made(name: str) -> None:
+    uri = "sqlite:///nope/there.db"
+    ended = run_process("ui", f"{name}={uri}") if "." in name else run_process("ui", MLFLOW_TRACKING_URI=uri)
+    assert ended.status == 2
+    (line,) = ended.err.splitlines()
+    assert f"{name}={uri}: no runs there yet" in line
+    assert list(Path.cwd().iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("ended", "step"),
     [
@@ -124,9 +143,6 @@ def test_the_manifolds_that_are_shown_are_of_the_last_epoch_that_every_run_has_a
 @pytest.mark.parametrize(
     ("host", "said"), [("no.such.host.invalid", "no such address"), ("192.0.2.1", "not an address")]
 )
-def test_an_address_that_cannot_be_served_is_said(
-    host: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_an_address_that_cannot_be_served_is_said(host: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        ui(UiConfig(host=host, tracking=TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db")))
+        ui(UiConfig(host=host))

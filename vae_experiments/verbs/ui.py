@@ -1,6 +1,7 @@
 """vae ui: MLflow's pages over the runs, opened on the right view."""
 
 import logging
+import os
 import re
 import sys
 import tempfile
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Le
 
 from vae_experiments.config.verb import run_verb
-from vae_experiments.errors import RunFailed
+from vae_experiments.errors import InputError, RunFailed
+from vae_experiments.tracking.address import resolve_uri, shown, sqlite_path
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.noted import noted, open_at
 from vae_experiments.tracking.serving import free_port, in_address, is_loopback, serve
@@ -54,11 +56,12 @@ def ui(config: UiConfig) -> None:
     """Serves MLflow's pages until Ctrl-C; where a server has them already, only says where they are.
 
     Raises:
-        InputError: the store, the address or the ports cannot be used.
+        InputError: the store is not there, or it, the address or the ports cannot be used.
         RunFailed: the server ended by itself.
     """
     from vae_experiments.tracking.store import Store
 
+    _refuse_missing(config.tracking)
     store = Store.open(config.tracking)
     page = opening_page(store)
     if store.uri.startswith(("http://", "https://")):
@@ -87,6 +90,17 @@ def ui(config: UiConfig) -> None:
             raise RunFailed(f"the MLflow server ended by itself: {lines[-1] if lines else 'it said nothing'}")
 
 
+def _refuse_missing(tracking: TrackingConfig) -> None:
+    """Lets nothing be made where a database is named that is not there, by mistake as like as not."""
+    given = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    path = sqlite_path(resolve_uri(tracking.uri))
+    if given and path is not None and not path.exists():
+        where = "tracking.uri" if tracking.uri else "MLFLOW_TRACKING_URI"
+        raise InputError(
+            f"{where}={given}: no runs there yet: {path} does not exist; vae train makes it, if it is meant"
+        )
+
+
 def opening_page(store: "Store") -> str:
     """Where MLflow's pages are opened: on the last sweep's runs; without a sweep on all runs, if there are any.
 
@@ -102,6 +116,7 @@ def opening_page(store: "Store") -> str:
             return saved_page(store, Shown(experiment, sweep.run_id, _varied(runs), _pictured(runs)))
     if runs := store.runs(f"tags.`{KIND_TAG}` = 'run'", limit=_COMPARED):
         return saved_page(store, Shown(experiment, None, _varied(runs), _pictured(runs)))
+    log.warning("no runs of the experiment %s in %s yet: vae train makes one", store.experiment, shown(store.uri))
     return experiment_page(experiment)
 
 
