@@ -69,7 +69,7 @@ def frame(page: Any) -> None:
 def shown(page: Any, figure: int = 0, number: int = 0) -> list[int]:
     """The pixels of a model's decoded picture (0) or of its nearest training image (1), red, green, blue."""
     pixels: list[int] = page.evaluate(
-        "([n, f]) => { const c = document.querySelectorAll('.model')[n].querySelectorAll('.pair canvas')[f];"
+        "([n, f]) => { const c = document.querySelectorAll('.pair')[n].querySelectorAll('canvas')[f];"
         "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
         "return Array.from(d).filter((_, i) => i % 4 < 3) }",
         [number, figure],

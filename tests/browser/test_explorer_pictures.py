@@ -98,6 +98,42 @@ def test_several_models_are_at_the_same_point(opened: Callable[..., Any]) -> Non
         assert np.abs(np.array(shown(page, 0, number)[::3]) - levels_of(vae, [points[number]])[0]).max() <= 1
 
 
+@pytest.mark.parametrize(("width", "height", "columns"), [(1050, 640, 4), (1400, 900, 4), (400, 800, 2)])
+def test_the_pictures_of_four_models_are_seen_at_once_below_the_controls(
+    opened: Callable[..., Any], width: int, height: int, columns: int
+) -> None:
+    """1050 x 640: what MLflow leaves for an artifact in a window of 1400 x 900."""
+    data = data_of(GREY, tuple("0123456789"))
+    subjects = [
+        Subject(vae_of(MLP(hidden=[32], latent_dim=dim), Bernoulli(), GREY), data, FiguresConfig())
+        for dim in (2, 8, 2, 16)
+    ]
+    models = [
+        describe_model(each, f"latent_dim={each.vae.latent_dim} kl_weight=0.5, seed {n}", note="val/elbo -141.23")
+        for n, each in enumerate(subjects)
+    ]
+    text = render_page("a sweep", [model | {"images": 0} for model in models], [describe_images(subjects[0])])
+    page = opened(text, width, height)
+    frame(page)
+    boxes = [pair.locator("canvas").first.bounding_box() for pair in page.locator(".pair").all()]
+    controls = page.locator("#controls").bounding_box()
+    assert len(boxes) == 4
+    for box in boxes:
+        assert box["y"] >= controls["y"] + controls["height"]
+        assert box["y"] + box["height"] <= height
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= width
+        assert box["width"] >= 100
+    assert len({round(box["x"]) for box in boxes}) == columns
+    assert len({round(box["y"]) for box in boxes}) == 4 // columns
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"explorer-four-{width}.png")
+    if columns == 4:  # and they stay in sight beside the last of the planes
+        page.mouse.wheel(0, 5000)
+        frame(page)
+        assert all(pair.locator("canvas").first.bounding_box()["y"] >= 0 for pair in page.locator(".pair").all())
+
+
 class Softened(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.tanh(x)

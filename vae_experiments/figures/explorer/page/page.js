@@ -37,6 +37,7 @@ const models = content.models.map((described, number) => {
 
 const widest = Math.max(...models.map((model) => model.dims));
 const [first] = models;
+const several = models.length > 1;
 // Whether every model has these dimensions: one that all can move along is the better plane to begin with.
 const everyone = (plane) => models.every((model) => model.dims === 1 || Math.max(...plane) < model.dims);
 const state = {
@@ -220,15 +221,18 @@ const colourOf = (() => {
 const nameOf = (set, label) => (label === NO_LABEL ? "no class" : set.classes[label].name);
 const number = (value, decimals = 2) => value.toFixed(decimals).replace("-", "\u2212");
 
+// Of several models the pictures stand together, apart from the planes: they are what is compared.
 function build(model) {
   const [height, width, channels] = model.set.shape;
   const card = make("article", element("models"), { className: "model" });
-  const head = make("header", card);
-  make("h2", head, { textContent: models.length > 1 ? model.name : "" });
+  const shown = several ? make("article", element("pictures"), { className: "shown" }) : card;
+  const head = make("header", shown);
+  make("h2", head, { textContent: several ? model.name : "", title: model.name });
   make("p", head, { className: "about", textContent: model.note });
+  if (several) make("p", card, { className: "about", textContent: model.name });
   if (!model.decode) {
     make("p", card, { className: "warning", textContent:
-      `This model's decoder does not run in this page: ${model.why}. The picture beside the plane is the nearest of ` +
+      `This model's decoder does not run in this page: ${model.why}. Its picture is the nearest of ` +
       `${model.grid.rows * model.grid.columns} that were decoded when the page was made.` });
   }
   const left = make("div", card);
@@ -238,7 +242,7 @@ function build(model) {
   plane.setAttribute("aria-roledescription", "latent plane");
   const where = make("p", left, { className: "where" });
   const right = make("div", card);
-  const pair = make("div", right, { className: "pair" });
+  const pair = make("div", several ? make("div", shown, { className: "holder" }) : right, { className: "pair" });
   const picture = (caption) => {
     const figure = make("figure", pair);
     const canvas = make("canvas", figure, { width, height, className: "framed" });
@@ -444,9 +448,11 @@ function drawImages(model, z) {
   const { row, off } = model.found;
   paint(neighbour.context, set.levels[row], set.shape);
   const kind = set.classes.length ? `, ${nameOf(set, set.labels[row])}` : "";
-  neighbour.caption.textContent = `Nearest of ${set.sheet.count} training images${kind}; ${number(off)} off (RMS)`;
-  decoded.canvas.setAttribute("aria-label", "decoded image");
-  neighbour.canvas.setAttribute("aria-label", neighbour.caption.textContent);
+  const told = `Nearest of ${set.sheet.count} training images${kind}; ${number(off)} off (RMS)`;
+  neighbour.caption.textContent = several ? told.replace(/ of .* training images,?/, ":").replace(" (RMS)", "") : told;
+  neighbour.told = neighbour.caption.title = told;
+  decoded.canvas.setAttribute("aria-label", several ? `image decoded by ${model.name}` : "decoded image");
+  neighbour.canvas.setAttribute("aria-label", told);
 }
 
 // The images of an interpolation, as many at a time as a frame has room for.
@@ -583,18 +589,39 @@ function saySoon() {
     element("said").textContent = models.map((model) => {
       const z = latent(model, state.peek ?? state.set);
       const at = planeOf(model).filter((k) => k !== null).map((k) => z[k].toFixed(2)).join(", ");
-      const near = model.found ? `; ${model.neighbour.caption.textContent}` : "";
-      return `${models.length > 1 ? `${model.name}: ` : ""}point ${at}${near}`;
+      const near = model.found ? `; ${model.neighbour.told}` : "";
+      return `${several ? `${model.name}: ` : ""}point ${at}${near}`;
     }).join(". ");
   }, 500);
 }
 
 // --- beginning -----------------------------------------------------------------------------------------------------
 
+// Of several models: the controls and all pictures above the planes.
+function arrange() {
+  const desk = document.createElement("div");
+  desk.id = "desk";
+  document.querySelector("main").prepend(desk);
+  desk.append(element("controls"));
+  document.querySelector("body > header").append(document.querySelector("details"));
+  make("section", desk, { id: "pictures" }).setAttribute("aria-label", "Decoded images");
+  const { style } = document.body;
+  style.setProperty("--shown", models.length);
+  style.setProperty("--planes", models.length > 5 ? Math.ceil(models.length / 2) : models.length);
+}
+
+// The pictures stay in sight where there is room for planes below them.
+function hold() {
+  const { offsetHeight: height, classList } = element("desk");
+  const held = classList.toggle("held", height < 0.66 * innerHeight);
+  document.documentElement.style.scrollPaddingTop = held ? `${height}px` : "";
+}
+
 function begin() {
-  document.body.className = models.length > 1 ? "several" : "single";
+  document.body.className = several ? "several" : "single";
+  if (several) arrange();
   document.querySelector("h1").textContent = content.title;
-  const codes = models.length > 1
+  const codes = several
     ? `${models.length} models, the same latent point in each`
     : `${first.latent_dim} latent dimension${first.latent_dim > 1 ? "s" : ""}${first.space === "sphere" ? " on a sphere (the others make room for the one that moves)" : ""}, ` +
       `${first.count.toLocaleString("en")} validation images`;
@@ -602,7 +629,12 @@ function begin() {
   element("note").textContent = content.note;
   for (const model of models) build(model);
   buildControls();
-  new ResizeObserver(schedule).observe(document.body);
+  const resized = new ResizeObserver(() => {
+    if (several) hold();
+    schedule();
+  });
+  resized.observe(document.body);
+  addEventListener("resize", () => several && hold());
   dark.addEventListener("change", redraw);
   schedule();
   const pictures = sets.map(async (set) => { set.levels = await levelsOf(set.sheet, set.shape); });
