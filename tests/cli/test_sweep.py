@@ -61,6 +61,20 @@ def test_a_failed_job_is_listed_and_the_others_finish(swept: tuple[Ended, Path])
     assert f"vae resume multirun/{folder.name}" in ended.err
 
 
+def test_what_is_proposed_next_is_about_the_best_job_and_last_the_table_that_was_just_shown(
+    swept: tuple[Ended, Path],
+) -> None:
+    ended, folder = swept
+    said = ended.err.splitlines()
+    (first,) = [number for number, line in enumerate(said) if line.startswith("next ")]
+    verbs, named = zip(*(pasted(line[10:])[:2] for line in said[first : first + 3]), strict=True)
+    assert verbs == ("generate", "evaluate", "compare")
+    sweep = f"multirun/{folder.name}"
+    assert named[0] == named[1]
+    assert named[0] in (f"{sweep}/0", f"{sweep}/1")  # the others failed
+    assert named[2] == sweep
+
+
 def test_jobs_are_children_of_one_run_named_by_what_varied(swept: tuple[Ended, Path]) -> None:
     _, folder = swept
     parent = parent_of(folder)

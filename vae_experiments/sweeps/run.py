@@ -208,12 +208,14 @@ def _say_where(folder: SweepFolder) -> None:
     plan, rows = sweep_rows(folder.path)
     show(run_table(ranked(rows, ELBO), plan.keys, ELBO), ROWS, plan.name)
     best = next((row for row in ranked(rows, ELBO) if row.value(ELBO) is not None), None)
-    ways = [shlex.join(["vae", "compare", os.path.relpath(folder.path), *trust({"jobs": _configs(folder, plan)})])]
+    ways = []
     if best is not None and best.folder is not None:
         job, own = os.path.relpath(best.folder), trust(RunFolder(best.folder).config())
-        ways += [
+        ways = [
             shlex.join(["vae", "generate", job, "what=manifold", *own]),
             shlex.join(["vae", "evaluate", job, *own]),
         ]
+    # Last: its table has just been shown.
+    ways.append(shlex.join(["vae", "compare", os.path.relpath(folder.path), *trust({"jobs": _configs(folder, plan)})]))
     for line in closing_lines(folder.path, ways):
         log.info("%s", line)
