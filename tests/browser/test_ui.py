@@ -60,6 +60,16 @@ def test_the_link_opens_on_the_sweep_with_its_charts_drawn(link: str, lab: Lab, 
     assert "best/val_kl vs. best/val_reconstruction" in text
 
 
+def test_the_last_chart_shows_the_manifolds_themselves(link: str, lab: Lab, page: "Page", keep: Keep) -> None:
+    page.set_viewport_size({"width": 1400, "height": 1800})
+    page.goto(link)
+    seen = "[...document.querySelectorAll('img')].filter(i => i.src.includes('manifold') && i.naturalWidth > 50)"
+    page.wait_for_function(f"() => {seen}.length > 0")
+    keep("manifolds")
+    tops = page.evaluate(f"() => {seen}.map(i => i.getBoundingClientRect().bottom)")
+    assert min(tops) < 1800
+
+
 def test_its_table_shows_the_columns_that_matter(link: str, lab: Lab, page: "Page", keep: Keep) -> None:
     _, jobs = parent_and_jobs(lab)
     page.goto(link.replace("compareRunsMode=CHART", "compareRunsMode=TABLE"))
@@ -103,6 +113,18 @@ def test_a_sweep_s_page_has_its_table_and_its_pictures(base: str, lab: Lab, page
     assert "4 of 4 runs finished" in page.inner_text("body")
     best = page.get_by_role("link", name=str(jobs[0].info.run_name), exact=True).first
     assert str(jobs[0].info.run_id) in str(best.get_attribute("href"))
+
+
+@pytest.mark.parametrize("leads_to", ["best run", "explorer", "contact sheet"])
+def test_what_a_sweep_s_page_leads_to_answers_before_it_is_unfolded(
+    leads_to: str, base: str, lab: Lab, page: "Page"
+) -> None:
+    parent, jobs = parent_and_jobs(lab)
+    page.goto(base + run_page("1", str(parent.info.run_id)))
+    name = str(jobs[0].info.run_name) if leads_to == "best run" else leads_to
+    page.get_by_role("link", name=name, exact=True).first.click(timeout=10_000)
+    there = jobs[0].info.run_id if leads_to == "best run" else "/artifacts/comparison/"
+    page.wait_for_function(f"() => location.href.includes('{there}')")
 
 
 def test_the_explorer_works_in_a_run_s_artifacts(base: str, lab: Lab, page: "Page", keep: Keep) -> None:

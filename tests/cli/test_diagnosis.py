@@ -73,7 +73,7 @@ def test_a_sound_run_is_called_healthy_in_its_tags_and_its_description(vae: Vae)
     assert [line.split("Diagnosis: ")[1].split(".")[0] for line in said(ended.err)] == ["healthy"]
     (run,) = MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db").search_runs(["1"])
     assert run.data.tags["diagnosis"] == "healthy"
-    assert "\n\nDiagnosis: healthy" in run.data.tags["mlflow.note.content"]
+    assert "  \nDiagnosis: healthy" in run.data.tags["mlflow.note.content"]
 
     for words in ([str(only_folder())], ["all"]):  # as the folder has it, and as the store has it
         out = vae("compare", *words, "sheet=false", "out=comparison").out

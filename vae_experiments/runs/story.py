@@ -67,10 +67,17 @@ def story(
         status, reason = folder.info().status, folder.info().reason
     ended = status == "FINISHED"
     at_first = status == "RUNNING" and not history
-    parts = [
+    first, *others = _findings(path) if ended else [""]
+    # One paragraph before all else: MLflow folds a description after some six lines.
+    opening = [
         "" if ended else _standing(path, config, history, status, reason, epochs),
         _headline(history, path),
-        _diagnosis(path) if ended else "",
+        first,
+        _again(path, config) if ended else "",
+    ]
+    parts = [
+        "  \n".join(line for line in opening if line),
+        "\n".join(["Found besides:\n", *(f"- {finding}" for finding in others)]) if others else "",
         f"**What it is:** {_sentence(config)}",
         _figures(history, path),
         _measured(path),
@@ -97,15 +104,16 @@ def note(
         return {}
 
 
-def _diagnosis(path: Path) -> str:
-    """As the screen has it, a line for each finding; of several, as a list."""
-    text = _read(path / DIAGNOSIS).get("text") or "Finished."
-    findings = text.splitlines()
-    if len(findings) == 1:
-        return text
-    return "\n".join(
-        ["Diagnosis, the gravest first:\n", *(f"- {line.removeprefix('Diagnosis: ')}" for line in findings)]
-    )
+def _findings(path: Path) -> list[str]:
+    """The diagnosis, the gravest finding first; only that is called by its name."""
+    first, *others = (_read(path / DIAGNOSIS).get("text") or "Finished.").splitlines()
+    return [first, *(line.removeprefix("Diagnosis: ") for line in others)]
+
+
+def _again(path: Path, config: Mapping[str, Any]) -> str:
+    """How to repeat and to resume it, in a line."""
+    ways = [f"Repeat: {_code(command)}" for command in _repeat(path)]
+    return "; ".join([*ways, f"resume, had it stopped: {_code(resume_command(_from_here(path), config))}"])
 
 
 def _standing(
@@ -230,9 +238,7 @@ def default_config() -> Mapping[str, Any]:
 
 
 def _commands(path: Path, config: Mapping[str, Any]) -> str:
-    own, here = trust(config), Path.cwd()
-    whole = path.absolute()
-    folder = str(whole.relative_to(here) if whole.is_relative_to(here) else whole)  # a narrow page cuts long lines off
+    own, here, folder = trust(config), Path.cwd(), str(_from_here(path))
     lines = [
         *_repeat(path),
         resume_command(Path(folder), config),
@@ -241,6 +247,12 @@ def _commands(path: Path, config: Mapping[str, Any]) -> str:
     ]
     what = "To repeat it, to resume it where it stopped before its end, to measure and to use it"
     return f"{what}, in {_code(str(here))}:\n\n```\n" + "\n".join(lines) + "\n```"
+
+
+def _from_here(path: Path) -> Path:
+    """As short as it gets: a narrow page cuts long lines off."""
+    whole, here = path.absolute(), Path.cwd()
+    return whole.relative_to(here) if whole.is_relative_to(here) else whole
 
 
 def _repeat(path: Path) -> Iterator[str]:

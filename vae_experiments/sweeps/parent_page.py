@@ -22,7 +22,7 @@ _PICTURES = {
     "learning_curves.png": "learning curves",
     "parallel_coordinates.png": "parallel coordinates",
 }
-_OTHERS = {"explorer.html": "explorer", "table.md": "table"}
+_ARTIFACTS = {"explorer.html": "explorer", **_PICTURES, "table.md": "table"}
 _LEFT_OUT = ("id", "run", "diagnosis")  # the run is where the first column leads; the others are on its page
 PREVIEW = "preview.png"
 _PREVIEW_WIDTH = 760  # pixels that a page 1,400 wide has beside MLflow's own columns; MLflow's Markdown takes no width
@@ -68,9 +68,9 @@ class ParentPage:
             rows: the jobs' runs, begun or not.
             comparison: the folder of what has been drawn so far.
         """
-        # One paragraph before the links: MLflow folds a description after some five lines.
-        opening = " ".join(part for part in (self._standing(rows), self._best(rows)) if part)
-        parts = [opening, self._pictures(comparison), self._table(rows)]
+        # Links first: MLflow folds a description after some six lines, and lays what fades the last four over them.
+        opening = [self._links(comparison), " ".join(part for part in (self._best(rows), self._standing(rows)) if part)]
+        parts = ["  \n".join(line for line in opening if line), self._preview(comparison), self._table(rows)]
         return "\n\n".join(part for part in parts if part)
 
     def _standing(self, rows: Sequence[Compared]) -> str:
@@ -89,15 +89,18 @@ class ParentPage:
             return f"**Best:** {self._link(row)}, {ELBO} {value:.2f} nats per image at epoch {row.best_epoch}."
         return ""
 
-    def _pictures(self, comparison: Path) -> str:
-        there = {name: title for name, title in _PICTURES.items() if (comparison / name).is_file()}
-        if not there:
+    def _links(self, comparison: Path) -> str:
+        """To what has been drawn, the most telling first."""
+        there = {name: title for name, title in _ARTIFACTS.items() if (comparison / name).is_file()}
+        return ", ".join(f"[{title}]({self._artifact(name)})" for name, title in there.items())
+
+    def _preview(self, comparison: Path) -> str:
+        """The picture that stands on the page itself."""
+        if not (comparison / PREVIEW).is_file():
             return ""
-        others = {name: title for name, title in _OTHERS.items() if (comparison / name).is_file()}
-        links = [f"[{title}]({self._artifact(name)})" for name, title in (there | others).items()]
+        title = next((title for name, title in _PICTURES.items() if (comparison / name).is_file()), "comparison")
         query = urlencode({"path": f"comparison/{PREVIEW}", "run_uuid": self.run_id})
-        seen = f"\n\n![{next(iter(there.values()))}](get-artifact?{query})" if (comparison / PREVIEW).is_file() else ""
-        return f"{', '.join(links)}{seen}"
+        return f"![{title}](get-artifact?{query})"
 
     def _artifact(self, name: str) -> str:
         return run_page(self.experiment_id, self.run_id, f"comparison/{name}")[1:]

@@ -17,6 +17,9 @@ from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.journal import Journal, is_tracked, writing
 from vae_experiments.tracking.store import Store
 
+# Of a run's curves in MLflow, which by itself takes near-black and greys. For every kind of colour vision, on light and
+# on dark (Okabe & Ito 2008, without their black and yellow), and two more.
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7570b3", "#a6761d")
 KEY = "journal.key"  # what the MLflow run can be found by until the journal has its id
 
 
@@ -53,6 +56,7 @@ def register(
             "mlflow.user": _user(),
             "mlflow.source.name": Path(sys.argv[0]).name,
             "mlflow.source.type": "LOCAL",
+            "mlflow.runColor": colour(folder, key),
         }
         if parent_run_id:
             own["mlflow.parentRunId"] = parent_run_id
@@ -76,6 +80,12 @@ def register(
 def process_tags(folder: Path) -> dict[str, object]:
     """Where this process is, and what it writes: enough to see later whether it still lives."""
     return {names.FOLDER_TAG: folder, names.HOST_TAG: socket.gethostname(), names.PID_TAG: os.getpid()}
+
+
+def colour(folder: Path, key: str) -> str:
+    """One for each of a sweep's jobs in turn, which are folders with numbers; for other runs by their key."""
+    number = int(folder.name) if folder.name.isdecimal() else int(key, 16)
+    return COLOURS[number % len(COLOURS)]
 
 
 def now() -> int:

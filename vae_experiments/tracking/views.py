@@ -149,6 +149,7 @@ def _state(shown: Shown) -> dict[str, Any]:
 def _charts(shown: Shown) -> list[dict[str, Any]]:
     """Those of the first section. Of each metric that has none here MLflow makes one, in the metric's own section."""
     parallel = {"selectedParams": list(shown.varied), "selectedMetrics": [BEST], "showAllRuns": True}
+    beside = {"showRunParams": False}  # else the tile is filled with them, and the picture is below its edge
     rate = {"key": "best/val_kl", "type": "METRIC"}
     distortion = {"key": "best/val_reconstruction", "type": "METRIC"}
     charts: list[dict[str, Any]] = [
@@ -158,7 +159,7 @@ def _charts(shown: Shown) -> list[dict[str, Any]]:
         {"type": "BAR", "metricKey": BEST},
         _line("val/kl"),
         {"type": "BAR", "metricKey": "time/images_per_second"},
-        *([{"type": "IMAGE", "imageKeys": ["manifold"], "step": shown.epochs}] if shown.epochs else []),
+        *([{"type": "IMAGE", "imageKeys": ["manifold"], "step": shown.epochs, **beside}] if shown.epochs else []),
     ]
     common = {"metricSectionId": _section(_OVERVIEW), "deleted": False, "isGenerated": False, "runsCountToCompare": 20}
     return [{"uuid": f"vae-chart-{number}", **common, **chart} for number, chart in enumerate(charts)]
