@@ -10,11 +10,15 @@ from rich.console import Console
 
 console = Console(stderr=True, highlight=False)
 
+QUIET = {"quiet": True}  # `extra` of a record that is for the log file alone
+
 
 class ConsoleHandler(logging.Handler):
     """Log records as plain lines, above a progress display if there is one. Tracebacks are for the log file."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "quiet", False):
+            return
         try:
             record = copy(record)
             record.exc_info = record.exc_text = None

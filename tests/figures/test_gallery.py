@@ -8,6 +8,7 @@ import torch
 from matplotlib.text import Text
 from PIL import Image
 
+from vae_experiments.console import ConsoleHandler, log_to_file
 from vae_experiments.figures import gallery
 from vae_experiments.figures.config import FiguresConfig
 from vae_experiments.figures.gallery import PICTURES, draw_gallery
@@ -111,14 +112,21 @@ def test_the_diagrams_are_drawn_where_dot_is_installed(make_vae, make_data, hist
         ET.parse(files[name])
 
 
-def test_without_dot_a_note_says_what_to_do(make_vae, make_data, history, tmp_path, monkeypatch, caplog):
+def test_without_dot_a_note_in_the_log_and_not_on_the_screen_says_what_to_do(
+    make_vae, make_data, history, tmp_path, monkeypatch, caplog, capsys
+):
     monkeypatch.setattr(gallery, "PICTURES", {})
     monkeypatch.setenv("PATH", str(tmp_path))
-    files = draw_gallery(make_vae(), make_data(), history, SMALL, tmp_path / "figures")
+    monkeypatch.setattr(gallery.log, "handlers", [ConsoleHandler()])
+    caplog.set_level(logging.INFO)
+    with log_to_file(tmp_path / "run.log"):
+        files = draw_gallery(make_vae(), make_data(), history, SMALL, tmp_path / "figures")
+        gallery.log.info("drawn")
     assert {path.name for path in files} >= {"network.txt", "network_vae.gv", "loss_curves.png"}
-    (note,) = [record.message for record in caplog.records]
+    note, _ = (tmp_path / "run.log").read_text().splitlines()
     assert "`dot` is not installed" in note
     assert "apt install graphviz" in note
+    assert capsys.readouterr().err == "drawn\n"
 
 
 def test_the_same_model_gives_the_same_files_and_is_left_as_it_was(make_vae, make_data, history, tmp_path):

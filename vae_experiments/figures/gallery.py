@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from vae_experiments.console import QUIET
 from vae_experiments.figures import pictures
 from vae_experiments.figures.config import FiguresConfig
 from vae_experiments.figures.curves import NATS, loss_curves
@@ -97,10 +98,11 @@ def _network(vae: VAE, folder: Path) -> list[Path]:
         path.write_text(graph.source if drawn is None else drawn, encoding="utf-8")
         files.append(path)
     if files[-1].suffix == ".gv":
-        log.warning(
+        log.info(
             "the network's diagrams are left as .gv files in %s: the program `dot` is not installed; install "
             "Graphviz (apt install graphviz, brew install graphviz) and run `dot -Tsvg -O` on them",
             folder,
+            extra=QUIET,  # nobody has asked for the diagrams
         )
     return files
 
