@@ -122,9 +122,12 @@ def test_what_a_sweep_s_page_leads_to_answers_before_it_is_unfolded(
     parent, jobs = parent_and_jobs(lab)
     page.goto(base + run_page("1", str(parent.info.run_id)))
     name = str(jobs[0].info.run_name) if leads_to == "best run" else leads_to
-    page.get_by_role("link", name=name, exact=True).first.click(timeout=10_000)
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name=name, exact=True).first.click(
+            timeout=10_000
+        )  # fails where something lies over it
     there = jobs[0].info.run_id if leads_to == "best run" else "/artifacts/comparison/"
-    page.wait_for_function(f"() => location.href.includes('{there}')")
+    opened.value.wait_for_function(f"() => location.href.includes('{there}')")
 
 
 def test_the_explorer_works_in_a_run_s_artifacts(base: str, lab: Lab, page: "Page", keep: Keep) -> None:
