@@ -41,7 +41,7 @@ class Shown:
         experiment_id: the experiment.
         parent: run id of the sweep whose runs are shown, one beside the other; None for all runs but sweeps.
         varied: parameters in which they differ, by the names that MLflow has them under.
-        epochs: the most epochs that one of them has.
+        epochs: that whose manifolds are shown; 0 for none.
     """
 
     experiment_id: str
