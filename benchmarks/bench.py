@@ -34,7 +34,7 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
 Written by `make bench`, which measures all of it anew (`make bench ARGS=start` that section alone); the peers live in
-environments of their own."""
+environments of their own. Each section says what it was taken on: figures compare within a section."""
 MARK = "<!-- section: {} -->\n"  # before each section's part of the page
 
 
@@ -53,12 +53,11 @@ def main() -> None:
 
     settings = Settings(1, given.threads, 1000) if given.quick else Settings(given.rounds, given.threads)
     for name in given.sections or here():
-        taken_on = machine()
         part = measured(name, settings)
         print(f"{part}\n", flush=True)
         if not given.quick:
             text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-            PAGE.write_text(page(taken_on, parts_of(text) | {name: part}), encoding="utf-8")
+            PAGE.write_text(page(parts_of(text) | {name: part}), encoding="utf-8")
 
 
 def here() -> list[str]:
@@ -68,17 +67,18 @@ def here() -> list[str]:
 
 def measured(name: str, settings: Settings) -> str:
     """A section's part of the page; why not, if it cannot be measured."""
+    taken_on = machine()
     try:
         text = SECTIONS[name].markdown(SECTIONS[name].measure(settings))
     except Failed as failed:
         text = f"## {name}\n\nNot measured: {failed}."
-    return f"{text}\n\nMeasured {today()} at commit {commit()}."
+    return f"{text}\n\nMeasured {today()} at commit {commit()} on {taken_on}."
 
 
-def page(taken_on: str, parts: Mapping[str, str]) -> str:
+def page(parts: Mapping[str, str]) -> str:
     """The whole page, of every section's part that there is."""
     known = [MARK.format(name) + parts[name] for name in SECTIONS if name in parts]
-    return "\n\n".join([HEAD, "## The machine", taken_on, *known]) + "\n"
+    return "\n\n".join([HEAD, *known]) + "\n"
 
 
 def parts_of(text: str) -> dict[str, str]:

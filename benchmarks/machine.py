@@ -14,19 +14,13 @@ MATTERING = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_b
 
 
 def machine() -> str:
-    """A Markdown list."""
-    memory = psutil.virtual_memory().total / 2**30
+    """In a sentence's part: processor, cores, what multiplies matrices there, memory, versions, and how busy it is."""
     model, flags = processor()
-    packages = ("vae-experiments", "torch", "numpy")
-    lines = [
-        f"processor: {model}, {psutil.cpu_count(logical=False)} cores, {os.cpu_count()} hardware threads",
-        f"its instruction sets for matrices: {', '.join(flags) or 'unknown'}",
-        f"memory: {memory:.0f} GiB",
-        f"system: {platform.platform()}, Python {platform.python_version()}",
-        f"versions: {', '.join(f'{package} {version(package)}' for package in packages)}",
-        f"load when the last section was begun (a busy machine measures nothing): {os.getloadavg()[0]:.1f}",
-    ]
-    return "\n".join(f"- {line}" for line in lines)
+    return (
+        f"{model}, {os.cpu_count()} hardware threads ({', '.join(flags) or 'unknown instruction sets'}), "
+        f"{psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()}, Python {platform.python_version()}, "
+        f"torch {version('torch')}; load at the beginning {os.getloadavg()[0]:.1f}"
+    )
 
 
 def today() -> str:
