@@ -158,8 +158,8 @@ def _charts(shown: Shown) -> list[dict[str, Any]]:
         {"type": "SCATTER", "xaxis": rate, "yaxis": distortion},
         {"type": "BAR", "metricKey": BEST},
         _line("val/kl"),
-        {"type": "BAR", "metricKey": "time/images_per_second"},
         *([{"type": "IMAGE", "imageKeys": ["manifold"], "step": shown.epochs, **beside}] if shown.epochs else []),
+        {"type": "BAR", "metricKey": "time/images_per_second"},
     ]
     common = {"metricSectionId": _section(_OVERVIEW), "deleted": False, "isGenerated": False, "runsCountToCompare": 20}
     return [{"uuid": f"vae-chart-{number}", **common, **chart} for number, chart in enumerate(charts)]
