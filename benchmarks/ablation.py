@@ -9,8 +9,6 @@ from collections import defaultdict
 from child import measured
 from settings import Settings
 
-from vae_experiments.training.placement import SETTINGS
-
 BATCH_SIZES = (128, 16)
 WITHOUT = {
     "nothing": "all of it",
@@ -23,8 +21,6 @@ WITHOUT = {
     "fused": "all weights updated in one pass (`optimizer.fused=false`)",
 }
 
-EXCLUSIVE = "exclusive"  # all of it, and `trainer.exclusive=true`, which is not the default
-
 Rates = dict[tuple[str, int], list[float]]
 
 
@@ -33,10 +29,8 @@ def measure(settings: Settings) -> Rates:
     rates: Rates = defaultdict(list)
     for _ in range(settings.rounds):
         for batch_size in BATCH_SIZES:
-            for what in (*WITHOUT, EXCLUSIVE):
-                own = SETTINGS if what == EXCLUSIVE else None
-                arguments = (what, batch_size, settings.threads)
-                answer = measured("ablated", *arguments, threads=settings.threads, settings=own)
+            for what in WITHOUT:
+                answer = measured("ablated", what, batch_size, settings.threads, threads=settings.threads)
                 rates[what, batch_size].append(answer["images_per_second"])
     return rates
 
@@ -57,9 +51,6 @@ def markdown(rates: Rates) -> str:
         "The default network's training step without one thing at a time, to the step with all of them, in the same "
         "round. The layers compute what PyTorch's compute, which `tests/models/test_layers.py` holds them to.\n\n"
         + "\n".join([head, *rows])
-        + "\n\nWith `trainer.exclusive=true`, which is not the default: "
-        + ", ".join(f"{cell(EXCLUSIVE, size)} at batch {size}" for size in BATCH_SIZES)
-        + "."
     )
 
 

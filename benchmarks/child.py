@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ def measured(
     *arguments: object,
     threads: int,
     python: Path | str = sys.executable,
-    settings: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What a program prints as its last line, a JSON object.
 
@@ -30,13 +28,12 @@ def measured(
         arguments: of its command line.
         threads: OpenMP's.
         python: the interpreter of its environment.
-        settings: environment variables of its own.
 
     Raises:
         Failed: it did not end well.
     """
     command = [str(python), "-m", module, *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | dict(settings or {})
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=PATIENCE, cwd=HERE, env=environment, check=False

@@ -19,8 +19,6 @@ class TrainerConfig:
         precision: of the forward pass; auto takes bfloat16 where the hardware multiplies in it.
         cuda_graphs: on CUDA, launch a step as a whole; the same numbers, sooner where the network is small.
         threads: CPU threads; None leaves PyTorch's choice. Part of what makes results repeat to the bit.
-        exclusive: nothing else runs on these cores: bind a thread to each, and never let it sleep. The same numbers,
-            a tenth sooner; where something else does run, far later. Of `vae train` with one run in one process.
         monitor: what "best" means; val/elbo does not move with a schedule, nor does val/iw_bound, which
             objective=iwae has. Higher is better for these two, lower for the others.
         clip_grad_norm: largest norm of the whole gradient; None leaves it as it is.
@@ -34,7 +32,6 @@ class TrainerConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     cuda_graphs: bool = True
     threads: Annotated[int, Ge(1)] | None = None
-    exclusive: bool = False
     monitor: Metric = "val/elbo"
     clip_grad_norm: Annotated[float, Gt(0)] | None = None
     scheduler_interval: Literal["step", "epoch"] = "step"

@@ -11,7 +11,6 @@ import torch
 
 from vae_experiments.errors import InputError
 from vae_experiments.training.config import TrainerConfig
-from vae_experiments.training.placement import SETTINGS, keeps_cores
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +77,6 @@ def bfloat16_units(device: torch.device) -> str | None:
 
 def make_repeatable(config: TrainerConfig, hardware: Hardware) -> None:
     """Same config, code, seed and thread count: the same bits, as far as PyTorch can promise it."""
-    if config.exclusive and not keeps_cores():
-        log.warning(
-            "trainer.exclusive=true has no effect on a sweep's jobs, on resumed runs and on one of several processes; "
-            "set %s before the command",
-            " ".join(f"{name}={value}" for name, value in SETTINGS.items()),
-        )
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     if hardware.device.type == "cuda":

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vae_experiments.config.hydra_app import run_hydra
-from vae_experiments.training.placement import keep_cores
 
 if TYPE_CHECKING:
     from vae_experiments.training.run import TrainingRun
@@ -35,9 +34,7 @@ def train(config: dict[str, Any], folder: str) -> None:
             Path(folder).parent.rmdir()
         plan_one(run)
         return
-    if (run.get("trainer") or {}).get("exclusive") is True:
-        keep_cores()
-    # Not before: --help and --cfg need no PyTorch, and how its threads wait is settled when it is imported.
+    # Not before: --help and --cfg need no PyTorch.
     from hydra.core.hydra_config import HydraConfig
 
     from vae_experiments.runs.command import own_configs
