@@ -16,7 +16,7 @@ WITHOUT = {
     "layout": "channels last in memory",
     "order": "flattening in the order of channels last",
     "transposed": "transposed convolutions with the bias apart",
-    "thin": "convolutions to few channels as a product and shifted sums",
+    "thin": "convolutions to few channels as a product and shifted sums; with AMX they are not, and this is noise",
     "memory": "memory kept from the kernel (`mallopt`)",
     "fused": "all weights updated in one pass (`optimizer.fused=false`)",
 }
