@@ -15,12 +15,7 @@ class Failed(Exception):
     """Why there is no measurement, in a line."""
 
 
-def measured(
-    module: str,
-    *arguments: object,
-    threads: int,
-    python: Path | str = sys.executable,
-) -> dict[str, Any]:
+def measured(module: str, *arguments: object, threads: int, python: Path | str = sys.executable) -> dict[str, Any]:
     """What a program prints as its last line, a JSON object.
 
     Args:

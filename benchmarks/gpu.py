@@ -138,10 +138,14 @@ def markdown(measured: Measured) -> str:
         f"of which the first takes {first:.2f} s (libraries are loaded, graphs captured) and each other "
         f"{statistics.mean(others):.2f} s; {whole:.2f} s from the first step to the end of the last validation."
     )
-    parts = ["## On a GPU", introduction, table(["images/s", *sizes], rate_rows(measured), left=1)]
-    if measured.held_out:
-        parts.append(table(["held out, nats per image", *sizes], loss_rows(measured), left=1))
-    parts += [seed, f"{JOBS} jobs of six epochs on this one card, recorded in MLflow: {'; '.join(shared)}."]
+    parts = [
+        "## On a GPU",
+        introduction,
+        table(["images/s", *sizes], rate_rows(measured), left=1),
+        table(["held out, nats per image", *sizes], loss_rows(measured), left=1),
+        seed,
+        f"{JOBS} jobs of six epochs on this one card, recorded in MLflow: {'; '.join(shared)}.",
+    ]
     return "\n\n".join(parts)
 
 

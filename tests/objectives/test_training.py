@@ -1,31 +1,23 @@
 """Every objective and schedule through the real configs and the real loop: batches of one image, and resuming."""
 
 import re
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import assembled
 import pytest
-from hydra import compose, initialize_config_dir
-from support import BARE
+from assembled import Config, LeaveAfter, numbers, start
 
-from vae_experiments.config.hydra_app import to_plain
 from vae_experiments.config.paths import conf_dir
-from vae_experiments.config.resolvers import register_resolvers
 from vae_experiments.errors import InputError, Interrupted
 from vae_experiments.objectives import Progress
-from vae_experiments.runs.assemble import assemble
 from vae_experiments.runs.config import RunConfig
-from vae_experiments.runs.folder import RunFolder
-from vae_experiments.sweeps.compose import ABOUT_THE_SWEEP
-from vae_experiments.training.checkpoints import LAST, digest, load_checkpoint, save_checkpoint
+from vae_experiments.training.checkpoints import LAST, digest, load_checkpoint
 from vae_experiments.training.loop import fit
 from vae_experiments.training.run import Hook, TrainingRun
-from vae_experiments.training.world import World
 
-Config = dict[str, Any]
 Compose = Callable[..., Config]
 
 # 200 images to train on and 200 to validate on in batches of 199: the last batch of both is a single image.
@@ -53,41 +45,8 @@ OBJECTIVES = {
 
 @pytest.fixture
 def composed() -> Compose:
-    """The config of such a run, as `vae train` composes it."""
-    register_resolvers()
-
-    def make(*overrides: str) -> Config:
-        with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-            config = to_plain(compose("train", [*BARE, *LONELY, *overrides]))
-        return {key: value for key, value in config.items() if key not in ABOUT_THE_SWEEP}
-
-    return make
-
-
-def start(config: Config, *hooks: Hook) -> TrainingRun:
-    """The run at its very beginning."""
-    run = assemble(replace(RunConfig.of(config), hooks={}), config, RunFolder(Path()), World())
-    run.hooks = hooks
-    return run
-
-
-@dataclass(kw_only=True)
-class LeaveAfter(Hook):
-    """Saves a checkpoint after that many steps, and leaves as after a signal."""
-
-    step: int
-    folder: Path
-
-    def on_step(self, run: TrainingRun) -> None:
-        if run.state.step == self.step:
-            run.signum = signal.SIGTERM
-
-    def on_interrupt(self, run: TrainingRun) -> None:
-        save_checkpoint(self.folder, run.checkpoint())
-
-
-def numbers(run: TrainingRun) -> list[dict[str, float]]:
-    return [{k: v for k, v in epoch.items() if not k.startswith("time/")} for epoch in run.state.history]
+    """The config of such a run."""
+    return partial(assembled.composed, *LONELY)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

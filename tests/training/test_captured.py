@@ -1,37 +1,28 @@
 """Steps captured as CUDA graphs: what a GPU must show, and what holds without one."""
 
-import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import assembled
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from support import BARE
+from assembled import Config, LeaveAfter, numbers, start
 from torch import Tensor
 
-from vae_experiments.config.hydra_app import to_plain
-from vae_experiments.config.paths import conf_dir
-from vae_experiments.config.resolvers import register_resolvers
 from vae_experiments.errors import Interrupted, RunFailed
 from vae_experiments.objectives import ELBO, FreeBits, LinearWarmup, Objective, Progress, Terms
-from vae_experiments.runs.assemble import assemble
-from vae_experiments.runs.config import RunConfig
-from vae_experiments.runs.folder import RunFolder
-from vae_experiments.sweeps.compose import ABOUT_THE_SWEEP
 from vae_experiments.training.captured import CapturedStep, Dials, can_be_captured, made_capturable
-from vae_experiments.training.checkpoints import digest
+from vae_experiments.training.checkpoints import LAST, digest, load_checkpoint
 from vae_experiments.training.loop import build_step, fit
 from vae_experiments.training.run import Hook, TrainingRun
-from vae_experiments.training.state import Metrics
-from vae_experiments.training.world import World
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-Compose = Callable[..., dict[str, Any]]
+Compose = Callable[..., Config]
 
 # 400 images to train on in batches of 48: eight whole ones and one of 16 in each of three epochs.
 KEYS = [
@@ -72,26 +63,8 @@ REFUSED = {"infovae": ["objective=infovae"]}  # it draws on the host
 
 @pytest.fixture
 def composed() -> Compose:
-    """The config of such a run, as `vae train` composes it."""
-    register_resolvers()
-
-    def make(*overrides: str) -> dict[str, Any]:
-        with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-            config = to_plain(compose("train", [*BARE, *KEYS, *overrides]))
-        return {key: value for key, value in config.items() if key not in ABOUT_THE_SWEEP}
-
-    return make
-
-
-def start(config: dict[str, Any], *hooks: Hook) -> TrainingRun:
-    """The run at its very beginning."""
-    run = assemble(replace(RunConfig.of(config), hooks={}), config, RunFolder(Path()), World())
-    run.hooks = hooks
-    return run
-
-
-def numbers(run: TrainingRun) -> list[Metrics]:
-    return [{k: v for k, v in epoch.items() if not k.startswith("time/")} for epoch in run.state.history]
+    """The config of such a run."""
+    return partial(assembled.composed, *KEYS)
 
 
 @gpu
@@ -111,29 +84,15 @@ def test_captured_steps_are_the_same_steps(composed: Compose, name: str, caplog:
         assert digest(captured.state.vae.state_dict()) == digest(plain.state.vae.state_dict())
 
 
-@dataclass(kw_only=True)
-class LeaveAfter(Hook):
-    """Keeps the state after that many steps, and leaves as after a signal."""
-
-    step: int
-
-    def on_step(self, run: TrainingRun) -> None:
-        if run.state.step == self.step:
-            run.signum = signal.SIGTERM
-
-    def on_interrupt(self, run: TrainingRun) -> None:
-        torch.save(run.state.state_dict(), "state")
-
-
 @gpu
 @pytest.mark.parametrize("keys", [[], *ROUNDED.values()], ids=["default", *ROUNDED])
-def test_a_captured_run_goes_on_from_its_checkpoint(composed: Compose, keys: list[str]) -> None:
+def test_a_captured_run_goes_on_from_its_checkpoint(composed: Compose, tmp_path: Path, keys: list[str]) -> None:
     undisturbed = start(composed(*keys))
     fit(undisturbed)
     with pytest.raises(Interrupted):
-        fit(start(composed(*keys), LeaveAfter(step=13)))
+        fit(start(composed(*keys), LeaveAfter(step=13, folder=tmp_path)))
     back = start(composed(*keys))
-    back.state.load_state_dict(torch.load("state", map_location="cpu", weights_only=True))
+    back.state.load_state_dict(load_checkpoint(tmp_path / LAST)["state"])
     fit(back)
     assert numbers(back) == numbers(undisturbed)
     assert digest(back.state.vae.state_dict()) == digest(undisturbed.state.vae.state_dict())
