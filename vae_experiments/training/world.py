@@ -58,12 +58,17 @@ def join_world() -> World:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if not distributed.is_initialized():
+        # Its functions have the group of all processes as a default argument: imported later, as
+        # DistributedDataParallel does, they would keep the group alive after leave_world, and a thread of it that
+        # frees a tensor while Python ends aborts the process.
+        from torch.distributed import nn  # noqa: F401
+
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return World(distributed.get_rank(), distributed.get_world_size())
 
 
 def leave_world() -> None:
-    """Leaves it, so that the other processes do not wait for this one."""
+    """Leaves it, so that the other processes do not wait for this one, and its threads end before Python does."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
