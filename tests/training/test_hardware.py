@@ -1,6 +1,7 @@
 """What is chosen on this machine is what this machine has."""
 
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -57,3 +58,19 @@ def test_bfloat16_without_units_is_done_as_asked_and_said(caplog: pytest.LogCapt
 def test_the_forward_pass_is_computed_in_the_precision(precision: str, dtype: torch.dtype) -> None:
     with choose(TrainerConfig(device="cpu", precision=precision)).autocast():
         assert torch.nn.Linear(2, 2)(torch.zeros(1, 2)).dtype is dtype
+
+
+TINY = """
+import torch
+from vae_experiments.training.hardware import flush_denormals
+flush_denormals()
+torch.set_num_threads(2)
+moments = torch.full((2, 1 << 20), 1.2e-38)  # each thread takes one half
+assert (moments * 0.9 == 0).all(), "a number below the smallest normal one is left"
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="what PyTorch can do elsewhere varies")
+def test_moments_that_die_away_become_zero_in_every_thread() -> None:
+    ended = subprocess.run([sys.executable, "-c", TINY], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr

@@ -13,7 +13,7 @@ from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder
 from vae_experiments.runs.signature import signature
 from vae_experiments.tracking.null import NullTracker
-from vae_experiments.training.hardware import choose, keep_freed_memory, make_repeatable
+from vae_experiments.training.hardware import choose, flush_denormals, keep_freed_memory, make_repeatable
 from vae_experiments.training.optimization import build_optimizer, build_scheduler
 from vae_experiments.training.randomness import stream
 from vae_experiments.training.run import TrainingRun
@@ -35,6 +35,7 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
     Raises:
         InputError: bad data, or parts that do not fit together.
     """
+    flush_denormals()
     hardware = choose(config.trainer)
     make_repeatable(config.trainer, hardware)
     keep_freed_memory()
