@@ -7,7 +7,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from vae_experiments.data.sources.mnist5k import MNIST5K
@@ -16,6 +16,7 @@ from vae_experiments.errors import InputError
 from vae_experiments.models.architectures import MLP, Architecture, Conv, ResNet
 from vae_experiments.models.architectures.resnet import ResidualBlock
 from vae_experiments.models.build import build_vae
+from vae_experiments.models.initialization import is_activation
 from vae_experiments.models.likelihoods import Bernoulli
 from vae_experiments.models.posteriors import DiagonalGaussian
 from vae_experiments.models.priors import StandardNormal
@@ -138,6 +139,33 @@ def test_weights_are_glorot_uniform_and_biases_zero() -> None:
     assert layer.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
     others = [p for name, p in vae.named_parameters() if name.endswith("bias") and "log_scale" not in name]
     assert all((p == 0).all() for p in others)
+
+
+def test_he_keeps_signals_of_one_size_and_outputs_near_zero() -> None:
+    torch.manual_seed(0)
+    vae = build(Conv(initialization="he", filters=[64, 64], strides=[1, 2], dense=256), (1, 28, 28))
+    x = torch.randn(64, 1, 28, 28)
+    sizes = []
+    for layer in vae.encoder:
+        x = layer(x)
+        if is_activation(layer):
+            sizes.append(x.square().mean().item())
+    assert all(0.3 < size < 3 for size in sizes), sizes  # where Glorot's, at these widths, halve with every layer
+    logits = vae.decoder(torch.randn(64, 2))
+    assert 0.05 < logits.std() < 1
+    assert all((p == 0).all() for name, p in vae.decoder.named_parameters() if name.endswith("bias"))
+
+
+def test_a_network_that_sees_squares_is_a_smaller_network_of_their_means() -> None:
+    torch.manual_seed(0)
+    coarse, small = (build(MLP(hidden=[8], square=side), (3, 28 // 2 * side, 6 * side)) for side in (2, 1))
+    small.load_state_dict(dict(zip(small.state_dict(), coarse.state_dict().values(), strict=True)))
+    x = torch.rand(4, 3, 28, 12)
+    torch.testing.assert_close(coarse.encode(x).mean, small.encode(nn.functional.avg_pool2d(x, 2)).mean)
+    z = torch.randn(4, 2)
+    torch.testing.assert_close(coarse.decode(z), interpolate(small.decode(z), scale_factor=2))
+    with pytest.raises(InputError, match=r"architecture\.square=3: images of 28x28 pixels"):
+        build(MLP(square=3), (1, 28, 28))
 
 
 @pytest.mark.parametrize(

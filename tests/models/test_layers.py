@@ -5,7 +5,15 @@ import torch
 from torch import Tensor, nn
 
 from vae_experiments.models import layers
-from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, LateConv2d, Unflatten
+from vae_experiments.models.layers import (
+    Conv2d,
+    ConvTranspose2d,
+    Flatten,
+    LateConv2d,
+    RepeatedOverSquares,
+    SquareMeans,
+    Unflatten,
+)
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 
@@ -105,3 +113,18 @@ def test_a_late_convolution_counts_on_from_a_checkpoint() -> None:
     assert layer(x) is x
     later.load_state_dict(layer.state_dict())
     assert later(x) is not x
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_squares_are_averaged_and_repeated_as_pytorch_does(side: int) -> None:
+    torch.manual_seed(0)
+    x, z = torch.randn(2, 3, 12, 6, dtype=torch.float64), torch.randn(2, 3, 4, 2, dtype=torch.float64)
+    for ours, theirs, given in (
+        (SquareMeans(side), nn.AvgPool2d(side), x),
+        (RepeatedOverSquares(side), nn.Upsample(scale_factor=side), z),
+    ):
+        weights = torch.randn_like(theirs(given))
+        for a, b in zip(
+            values_and_gradients(ours, given, weights), values_and_gradients(theirs, given, weights), strict=True
+        ):
+            torch.testing.assert_close(a, b)

@@ -153,7 +153,7 @@ def test_weights_on_the_device_give_the_same_terms(composed: Compose, objective:
     run.objective = objective
     x = run.images(run.data.parts.train[:20])
     noise = objective.noise(run.state.vae, 20, torch.Generator().manual_seed(0))
-    dials = Dials(run.state.optimizer, objective, torch.device("cpu"))
+    dials = Dials(run.state.optimizer, list(objective.schedules.values()), torch.device("cpu"))
     run.state.step = 7
     on_device = dials.progress(run.progress)  # before the dials are set: it sees what they say later
     dials.set(run.state.optimizer, run.progress)

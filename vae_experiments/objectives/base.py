@@ -38,6 +38,10 @@ class Objective(ABC):
     others: ClassVar[tuple[str, ...]] = ()  # further terms, logged beside the three; always all, in this order
     couples_images: ClassVar[bool] = False  # whether an image's loss depends on the rest of its batch
 
+    def nat(self, vae: VAE) -> float:
+        """What one nat per image of that model is in `unit`."""
+        return 1.0
+
     @property
     def draws(self) -> int:
         """Latents per image."""

@@ -31,6 +31,9 @@ class SeedObjective(Objective):
     unit: ClassVar[str] = "mean over pixels"
     scale: Annotated[float, Ge(0)] = 5e-4
 
+    def nat(self, vae: VAE) -> float:
+        return 1 / prod(vae.image_shape)
+
     def check(self, vae: VAE) -> None:
         if not isinstance(vae.posterior, DiagonalGaussian) or vae.posterior.spread != "log_sigma":
             raise InputError(

@@ -1,6 +1,7 @@
 """Puts a run together from its config: data, model, optimizer, and what they are to be told apart by."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,19 @@ import torch
 
 from vae_experiments.data.prepare import ImageData, prepare
 from vae_experiments.errors import InputError
+from vae_experiments.models.architectures import Architecture
 from vae_experiments.models.build import build_vae
+from vae_experiments.models.vae import VAE
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder
 from vae_experiments.runs.signature import signature
 from vae_experiments.tracking.null import NullTracker
-from vae_experiments.training.hardware import choose, flush_denormals, keep_freed_memory, make_repeatable
+from vae_experiments.training.hardware import Hardware, choose, flush_denormals, keep_freed_memory, make_repeatable
 from vae_experiments.training.optimization import build_optimizer, build_scheduler
 from vae_experiments.training.randomness import stream
 from vae_experiments.training.run import TrainingRun
 from vae_experiments.training.state import TrainingState
+from vae_experiments.training.teacher import Teacher, TeacherConfig
 from vae_experiments.training.world import World
 
 log = logging.getLogger(__name__)
@@ -41,10 +45,7 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
     keep_freed_memory()
     data = prepare(config.dataset, config.seed)
     torch.manual_seed(config.seed)
-    vae = build_vae(
-        config.architecture, config.posterior, config.prior, config.likelihood, data.dataset.image_shape
-    ).to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    vae.prior.initialize(_some_images(data, config.seed).to(hardware.device))
+    vae = _build(config, config.architecture, data, hardware)
     config.objective.check(vae)
     if config.trainer.monitor == "val/iw_bound" and "iw_bound" not in config.objective.others:
         raise InputError("trainer.monitor=val/iw_bound: only objective=iwae measures it; use val/elbo")
@@ -88,9 +89,46 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
         steps=run.steps,
         epochs=run.epochs,
     )
+    if config.teacher is not None:
+        run.teacher = _teacher(config.teacher, config, run)
     if world.is_first:
         _say_what_runs(run)
     return run
+
+
+def _teacher(teacher: TeacherConfig, config: RunConfig, run: TrainingRun) -> Teacher:
+    """The small network, at the beginning of a training of its own that is like the run's but for what it names."""
+    if teacher.architecture.latent_dim != run.state.vae.latent_dim:
+        raise InputError(
+            f"teacher.architecture.latent_dim={teacher.architecture.latent_dim}: the run's network has "
+            f"{run.state.vae.latent_dim} latent dimensions, and its teacher must have as many"
+        )
+    vae = _build(config, teacher.architecture, run.data, run.hardware)
+    optimizer = build_optimizer(teacher.optimizer, vae)
+    steps = teacher.steps
+    generator = stream(config.seed, "teacher", run.hardware.device)
+    taught = replace(
+        run,
+        batch_size=teacher.architecture.batch_size,
+        trainer=replace(run.trainer, max_epochs=steps, max_steps=steps, scheduler_interval="step"),
+        hooks=[],
+        state=TrainingState(
+            vae,
+            optimizer,
+            build_scheduler(teacher.scheduler, optimizer, interval="step", steps=steps, epochs=steps),
+            generator,
+            terms=3 + len(config.objective.others),
+        ),
+    )
+    return Teacher(taught, teacher.weight(config.objective.nat(vae)))
+
+
+def _build(config: RunConfig, architecture: Architecture, data: ImageData, hardware: Hardware) -> VAE:
+    """The network of that architecture on the device, with the run's posterior, prior and likelihood."""
+    vae = build_vae(architecture, config.posterior, config.prior, config.likelihood, data.dataset.image_shape)
+    vae.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    vae.prior.initialize(_some_images(data, config.seed).to(hardware.device))
+    return vae
 
 
 def _some_images(data: ImageData, seed: int) -> torch.Tensor:

@@ -20,6 +20,7 @@ from vae_experiments.objectives import Objective
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.training.config import TrainerConfig
 from vae_experiments.training.run import Hook
+from vae_experiments.training.teacher import TeacherConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class RunConfig:
     evaluation: EvaluationConfig
     tracking: TrackingConfig
     scheduler: Annotated[Callable[..., LRScheduler], Later("optimizer")] | None = None
+    teacher: TeacherConfig | None = None
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0
     name: str | None = None
 

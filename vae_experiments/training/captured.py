@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from vae_experiments.data.batches import Batch, binarize
 from vae_experiments.models.layers import LateConv2d
-from vae_experiments.objectives import Objective, Progress, Schedule
+from vae_experiments.objectives import Progress, Schedule
 from vae_experiments.training.run import TrainingRun
 from vae_experiments.training.step import Step, draw_noise
 
@@ -36,7 +36,8 @@ class CapturedStep(Step):
     def __init__(self, run: TrainingRun) -> None:
         super().__init__(run)
         optimizer = run.state.optimizer
-        self._dials = Dials(optimizer, run.objective, run.hardware.device)
+        schedules = [*run.objective.schedules.values(), *([] if run.teacher is None else [run.teacher.weight])]
+        self._dials = Dials(optimizer, schedules, run.hardware.device)
         self._is_capturable = can_be_captured(optimizer)
         self._graphs: dict[int, StepGraphs] = {}  # by the size of the batch
         self._at_hand: StepGraphs | None = None  # that which made the parameters' gradient
@@ -153,11 +154,11 @@ class StepGraphs:
 class Dials:
     """Numbers that move from step to step and lie on the device, where captured kernels read them anew each time.
 
-    They are the optimizer's learning rates, the step, and the values of the objective's schedules.
+    They are the optimizer's learning rates, the step, and the values of schedules.
     """
 
-    def __init__(self, optimizer: Optimizer, objective: Objective, device: torch.device) -> None:
-        self._schedules = list(objective.schedules.values())
+    def __init__(self, optimizer: Optimizer, schedules: Sequence[Schedule], device: torch.device) -> None:
+        self._schedules = schedules
         count = len(optimizer.param_groups) + 1 + len(self._schedules)
         self._there = torch.zeros(count, device=device)
         self._here = torch.zeros(count, pin_memory=device.type == "cuda")

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 
 import numpy as np
 import torch
@@ -26,17 +27,35 @@ def fit(run: TrainingRun) -> None:
         Interrupted: after a signal, once the hooks have saved what is to be saved.
         RunFailed: when a loss or a gradient is not finite; that update is not made.
     """
-    step = build_step(run)
     validation = Validation(run)
     for hook in run.hooks:
         hook.on_start(run)
     run.stop = run.world.from_first(run.stop)
+    if run.teacher is not None and run.teacher.is_needed(run.progress):
+        train_teacher(run, run.teacher.run)
+    step = build_step(run)
     while not run.done:
         train_epoch(run, step)
         end_epoch(run, validation.measure())
         for hook in run.hooks:
             hook.on_epoch_end(run)
         run.stop = run.world.from_first(run.stop)
+
+
+def train_teacher(run: TrainingRun, taught: TrainingRun) -> None:
+    """Trains the small network of a run, which keeps no records; also on resuming, to the same numbers."""
+    begun = time.perf_counter()
+    taught.images = run.images  # once on the device
+    step = build_step(taught)
+    try:
+        while not taught.done:
+            train_epoch(taught, step)
+            taught.state.end_epoch({})
+            leave_if_signalled(run)
+    except RunFailed as error:
+        raise RunFailed(f"teacher: {error}; lower teacher.optimizer.lr, or do without it (teacher=none)") from error
+    taught.state.vae.eval()
+    log.info("teacher: %s steps of a small network, %.1f s", f"{taught.steps:,}", time.perf_counter() - begun)
 
 
 def build_step(run: TrainingRun) -> Step:
@@ -61,11 +80,16 @@ def train_epoch(run: TrainingRun, step: Step) -> None:
         for hook in run.hooks:
             hook.on_step(run)
         watch.lap()  # what hooks take is not training
-        signum = run.world.most(run.signum)
-        if signum:
-            for hook in run.hooks:
-                hook.on_interrupt(run)
-            raise Interrupted(signum)
+        leave_if_signalled(run)
+
+
+def leave_if_signalled(run: TrainingRun) -> None:
+    """Raises Interrupted after a signal to any of the processes, once the hooks have saved what is to be saved."""
+    signum = run.world.most(run.signum)
+    if signum:
+        for hook in run.hooks:
+            hook.on_interrupt(run)
+        raise Interrupted(signum)
 
 
 def train_step(run: TrainingRun, step: Step, rows: NDArray[np.int64]) -> None:

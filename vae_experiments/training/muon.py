@@ -100,7 +100,7 @@ def orthogonal(matrices: Sequence[Tensor], steps: int) -> list[Tensor]:
     wide = [m.float() if m.shape[0] <= m.shape[1] else m.float().T for m in matrices]
     size = max(len(m) for m in wide)
     gram = torch.stack([pad(m @ m.T, (0, size - len(m)) * 2) for m in wide])
-    norm = gram.diagonal(dim1=1, dim2=2).sum(1).sqrt().clamp(min=1e-20)[:, None, None]
+    norm = gram.diagonal(dim1=1, dim2=2).sum(1).sqrt().clamp(min=1e-15)[:, None, None]
     gram /= norm.square()
     a, b, c = COEFFICIENTS
     identity = torch.eye(size, device=gram.device)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from vae_experiments.training.config import TrainerConfig
 from vae_experiments.training.hardware import Hardware
 from vae_experiments.training.state import Metrics, TrainingState
 from vae_experiments.training.world import World
+
+if TYPE_CHECKING:
+    from vae_experiments.training.teacher import Teacher
 
 
 class Record(Protocol):
@@ -54,6 +57,7 @@ class TrainingRun:
     folder: Path
     record: Record
     identity: dict[str, Any]  # config and signature, stored with every checkpoint
+    teacher: "Teacher | None" = None
     stop: bool = False  # set by a hook: train no further epoch
     signum: int = 0  # set by a signal's handler: save and leave
 

@@ -9,9 +9,11 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from vae_experiments.data.batches import Batch, binarize
 from vae_experiments.models.layers import LateConv2d
+from vae_experiments.models.posteriors import Distribution
 from vae_experiments.models.vae import VAE
 from vae_experiments.objectives import Objective, Progress, Terms
 from vae_experiments.training.run import TrainingRun
+from vae_experiments.training.teacher import Teacher
 
 
 class Step:
@@ -21,7 +23,7 @@ class Step:
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
-        module = StepModule(run.state.vae, run.objective)
+        module = StepModule(run.state.vae, run.objective, run.teacher)
         self._module: nn.Module = module if run.world.size == 1 else parallel(module)
 
     def gradient(self, rows: NDArray[np.int64]) -> Tensor:
@@ -49,9 +51,9 @@ class Step:
         """As `gradient`, float32 on the device: nothing waits for it."""
         run = self._run
         with run.hardware.autocast():
-            terms: Terms = self._module(x, noise, progress)
+            terms, penalty = self._module(x, noise, progress)
         # The mean over the whole batch: DistributedDataParallel averages over processes, whatever their shares.
-        loss = terms.loss.sum() * (run.world.size / images)
+        loss = (terms.loss if penalty is None else terms.loss + penalty).sum() * (run.world.size / images)
         run.state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._norm = get_total_norm([p.grad for p in run.state.vae.parameters() if p.grad is not None])
@@ -61,13 +63,21 @@ class Step:
 class StepModule(nn.Module):
     """The objective on a model as one module, which is what DistributedDataParallel can wrap."""
 
-    def __init__(self, vae: VAE, objective: Objective) -> None:
+    def __init__(self, vae: VAE, objective: Objective, teacher: Teacher | None = None) -> None:
         super().__init__()
         self.vae = vae
         self.objective = objective
+        self.teacher = teacher
+        if teacher is not None:  # objectives return numbers; the posterior they are made of passes by here
+            vae.posterior.register_forward_hook(self._keep)
 
-    def forward(self, x: Tensor, noise: Tensor, progress: Progress) -> Terms:
-        return self.objective(self.vae, x, noise, progress)
+    def forward(self, x: Tensor, noise: Tensor, progress: Progress) -> tuple[Terms, Tensor | None]:
+        """The objective's terms, and the teacher's penalty on each image's loss where it has one."""
+        terms = self.objective(self.vae, x, noise, progress)
+        return terms, None if self.teacher is None else self.teacher.penalty(x, self._posterior, progress)
+
+    def _keep(self, layer: nn.Module, inputs: tuple[Tensor, ...], posterior: Distribution) -> None:
+        self._posterior = posterior
 
 
 def parallel(step: StepModule) -> DistributedDataParallel:

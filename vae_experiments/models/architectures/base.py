@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge
 from torch import nn
 
 from vae_experiments.errors import InputError
-from vae_experiments.models.initialization import init_glorot
+from vae_experiments.models.initialization import init_glorot, init_he
 from vae_experiments.models.shapes import ImageShape
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -29,10 +29,13 @@ class Architecture(ABC):
     Args:
         latent_dim: number of latent dimensions.
         batch_size: images per training step, over all processes together.
+        initialization: of the weights; biases are zero. glorot: Glorot & Bengio 2010, as Keras's layers begin. he: He
+            et al. 2015, which keeps signals of one size behind every ReLU; it suits small dense networks.
     """
 
     latent_dim: Annotated[int, Ge(1)] = 2
     batch_size: Annotated[int, Ge(1)] = 32
+    initialization: Literal["glorot", "he"] = "glorot"
 
     @property
     @abstractmethod
@@ -48,8 +51,11 @@ class Architecture(ABC):
         """A network from [B, latent_dim] to [B, C * params_per_channel, H, W], exactly the input's H and W."""
 
     def initialize(self, network: nn.Module) -> None:
-        """The encoder's or the decoder's first weights, from torch's global generator: as Keras's layers begin."""
-        init_glorot(network)
+        """The encoder's or the decoder's first weights, from torch's global generator."""
+        if self.initialization == "he":
+            init_he(network)
+        else:
+            init_glorot(network)
 
 
 def activation(name: str) -> nn.Module:

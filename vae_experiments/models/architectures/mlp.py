@@ -10,6 +10,7 @@ from torch import nn
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures.base import Architecture, activation
+from vae_experiments.models.layers import RepeatedOverSquares, SquareMeans
 from vae_experiments.models.shapes import ImageShape
 
 
@@ -19,10 +20,13 @@ class MLP(Architecture):
 
     Args:
         hidden: widths of the encoder's layers; the decoder uses them in reverse.
+        square: pixels along the side of the squares that are seen, and drawn, as one: their mean goes in, and what
+            comes out is repeated over them. 1 is every pixel by itself.
         activation: after every layer but the last.
     """
 
     hidden: list[Annotated[int, Ge(1)]] = field(default_factory=lambda: [512, 256])
+    square: Annotated[int, Ge(1)] = 1
     activation: str = "relu"
 
     def __post_init__(self) -> None:
@@ -41,13 +45,25 @@ class MLP(Architecture):
         return layers
 
     def encoder(self, image_shape: ImageShape) -> nn.Module:
-        return nn.Sequential(nn.Flatten(), *self._dense([prod(image_shape), *self.hidden]))
+        shape = self._seen(image_shape)
+        first = [SquareMeans(self.square)] if self.square > 1 else []
+        return nn.Sequential(*first, nn.Flatten(), *self._dense([prod(shape), *self.hidden]))
 
     def decoder(self, image_shape: ImageShape, params_per_channel: int) -> nn.Module:
-        channels, height, width = image_shape
+        channels, height, width = self._seen(image_shape)
         outputs = (channels * params_per_channel, height, width)
         return nn.Sequential(
             *self._dense([self.latent_dim, *reversed(self.hidden)]),
             nn.Linear(self.hidden[0], prod(outputs)),
             nn.Unflatten(1, outputs),
+            *([RepeatedOverSquares(self.square)] if self.square > 1 else []),
         )
+
+    def _seen(self, image_shape: ImageShape) -> ImageShape:
+        channels, height, width = image_shape
+        if height % self.square or width % self.square:
+            raise InputError(
+                f"architecture.square={self.square}: images of {height}x{width} pixels are no whole number of such "
+                "squares; choose a divisor of both, or 1"
+            )
+        return channels, height // self.square, width // self.square
