@@ -14,6 +14,7 @@ from types import ModuleType
 
 import ablation
 import decoding
+import denormals
 import gpu
 import growth
 import memory
@@ -28,7 +29,10 @@ from child import HERE, Failed
 from machine import commit, machine, today
 from settings import Settings
 
-ORDER = (training, speedrun, sweep_jobs, decoding, start, growth, ablation, memory, upkeep, precision, gpu)
+ORDER = (
+    *(training, speedrun, sweep_jobs, decoding, start, growth, ablation),
+    *(denormals, memory, upkeep, precision, gpu),
+)
 SECTIONS: dict[str, ModuleType] = {module.__name__: module for module in ORDER}
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks

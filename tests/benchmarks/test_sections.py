@@ -60,6 +60,15 @@ def test_bfloat16_is_judged_by_float32s_own_spread() -> None:
     assert "**OUTSIDE**" in precision.markdown({"float32": [200.0, 202.0], "bfloat16": [203.0, 205.0]})
 
 
+def test_denormals_are_judged_by_the_last_epoch_of_each_round() -> None:
+    denormals = section("denormals")
+    text = denormals.markdown(
+        denormals.Measured({False: [1000.0, 1100.0], True: [1000.0, 900.0]}, {False: [1200.0] * 2, True: [600.0] * 2})
+    )
+    assert "| such numbers kept | 950 | 600 |" in text
+    assert "2.00 times as fast" in text
+
+
 def test_the_speedrun_counts_the_seeds_that_reach_the_target() -> None:
     speedrun = section("speedrun")
     text = speedrun.markdown(speedrun.Measured([30.0, 40.0, 32.0], [0.1830, 0.1833, 0.1840]))
