@@ -48,7 +48,7 @@ def keys_of(path: Path) -> list[str]:
         section = ""
         config.pop("hydra", None)
     keys = leaves(config, section)
-    return [key for key in keys if key not in ("scheduler", "schedule") and not key.startswith("posterior.")]
+    return [key for key in keys if key not in ("scheduler", "schedule", "teacher") and not key.startswith("posterior.")]
 
 
 def leaves(node: dict[str, Any], above: str) -> list[str]:

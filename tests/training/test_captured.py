@@ -48,6 +48,7 @@ EXACT = {  # to the bit
     "adagrad": ["optimizer=sgd", "optimizer._target_=torch.optim.Adagrad", "+optimizer.lr_decay=0.1"],
     "plateau": ["scheduler=plateau"],
     "deepened": ["architecture.deepen_at=5"],
+    "teacher": ["teacher=small", "teacher.steps=20", "teacher.architecture.batch_size=100"],
     "vamp": ["prior=vamp"],
     "realnvp": ["prior=realnvp"],
     "iaf": ["posterior=iaf"],

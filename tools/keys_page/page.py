@@ -33,6 +33,7 @@ GROUPS = {
     "schedule": "weights that move: `+schedule@objective.kl_weight=linear_warmup`",
     "optimizer": "how weights are updated",
     "scheduler": "how the learning rate moves",
+    "teacher": "a small network that learns first, and shows the other where images lie",
     "trainer": "how long, on what, how carefully",
     "hooks": "what happens around the training loop",
     "figures": "what is drawn",

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from keys_page.composed import target_name
+from keys_page.composed import target_name, target_of
 from keys_page.files import shown
 from keys_page.sentences import sentences
 from keys_page.signatures import annotations_of, documented, kind, takes
+from vae_experiments.objectives import Schedule
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,13 @@ def rows_of(target: type, values: Mapping[str, Any], section: str, comments: Map
         path = f"{section}.{key}" if section else key
         about = [described.get(key, ""), comments.get(path, "")]
         annotation = annotations.get(key, Any)
-        if isinstance(value, Mapping) and "_target_" in value:  # a schedule: its keys stand in its own group
+        part = target_of(value) if isinstance(value, Mapping) else None
+        if part is not None and not issubclass(part, Schedule):
+            keys = {name: each for name, each in value.items() if name != "_target_"}
+            rows.append(Row(path, "a class", f"`{part.__name__}`", described.get(key, "")))
+            rows += rows_of(part, keys, path, comments)
+            continue
+        if part is not None:  # a schedule's keys stand in its own group
             default = f"`{target_name(value)}` with " + ", ".join(
                 f"`{name}={shown(each)}`" for name, each in value.items() if name != "_target_"
             )
