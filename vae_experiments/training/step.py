@@ -68,16 +68,15 @@ class StepModule(nn.Module):
         self.vae = vae
         self.objective = objective
         self.teacher = teacher
-        if teacher is not None:  # objectives return numbers; the posterior they are made of passes by here
-            vae.posterior.register_forward_hook(self._keep)
 
     def forward(self, x: Tensor, noise: Tensor, progress: Progress) -> tuple[Terms, Tensor | None]:
         """The objective's terms, and the teacher's penalty on each image's loss where it has one."""
-        terms = self.objective(self.vae, x, noise, progress)
-        return terms, None if self.teacher is None else self.teacher.penalty(x, self._posterior, progress)
-
-    def _keep(self, layer: nn.Module, inputs: tuple[Tensor, ...], posterior: Distribution) -> None:
-        self._posterior = posterior
+        if self.teacher is None:
+            return self.objective(self.vae, x, noise, progress), None
+        kept: list[Distribution] = []  # objectives return numbers; the posterior they are made of is seen as it passes
+        with self.vae.posterior.register_forward_hook(lambda layer, inputs, q: kept.append(q)):
+            terms = self.objective(self.vae, x, noise, progress)
+        return terms, self.teacher.penalty(x, kept[0], progress)
 
 
 def parallel(step: StepModule) -> DistributedDataParallel:
