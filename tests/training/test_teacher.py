@@ -104,3 +104,8 @@ def test_a_teacher_that_fails_says_that_it_is_the_teacher() -> None:
 def test_a_teacher_with_other_latents_is_refused() -> None:
     with pytest.raises(InputError, match=r"teacher\.architecture\.latent_dim=3: the run's network has 2 latent"):
         start(composed("teacher.architecture.latent_dim=3"))
+
+
+def test_a_teacher_whose_squares_do_not_fit_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"^teacher: architecture\.square=3: images of 28x28 pixels"):
+        start(composed("teacher.architecture.square=3"))

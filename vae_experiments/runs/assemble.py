@@ -103,7 +103,10 @@ def _teacher(teacher: TeacherConfig, config: RunConfig, run: TrainingRun) -> Tea
             f"teacher.architecture.latent_dim={teacher.architecture.latent_dim}: the run's network has "
             f"{run.state.vae.latent_dim} latent dimensions, and its teacher must have as many"
         )
-    vae = _build(config, teacher.architecture, run.data, run.hardware)
+    try:
+        vae = _build(config, teacher.architecture, run.data, run.hardware)
+    except InputError as error:
+        raise InputError(f"teacher: {error}") from error
     optimizer = build_optimizer(teacher.optimizer, vae)
     steps = teacher.steps
     generator = stream(config.seed, "teacher", run.hardware.device)
