@@ -4,7 +4,7 @@ A channels_last batch [B, C, H, W] lies in memory as [B, H, W, C]. Each layer he
 backwards: a copy into another order costs more than many a convolution.
 """
 
-from functools import cache
+from functools import cache, reduce
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +39,8 @@ class SquareMeans(nn.Module):
         self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
-        x = sum_of([x[..., i :: self.side, :] for i in range(self.side)])
-        return sum_of([x[..., i :: self.side] for i in range(self.side)]) / self.side**2
+        x = reduce(torch.add, [x[..., i :: self.side, :] for i in range(self.side)])
+        return reduce(torch.add, [x[..., i :: self.side] for i in range(self.side)]) / self.side**2
 
 
 class RepeatedOverSquares(nn.Module):
@@ -53,14 +53,6 @@ class RepeatedOverSquares(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = torch.stack([x] * self.side, -1).flatten(-2)
         return torch.stack([x] * self.side, -2).flatten(-3, -2)
-
-
-def sum_of(tensors: list[Tensor]) -> Tensor:
-    """Their sum."""
-    total = tensors[0]
-    for each in tensors[1:]:
-        total = total + each
-    return total
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):

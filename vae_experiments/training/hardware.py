@@ -91,9 +91,9 @@ def flush_denormals() -> bool:
     """Takes numbers below 1e-38 for zero, on the CPU; True when it was done.
 
     An optimizer's moments of weights whose gradient has become exactly zero (behind pixels that are never lit, say)
-    shrink step by step until they are that small, and a CPU then takes up to a hundred times as long over each. Some
-    hundred steps into a run, that doubles the time of a step. Threads do as the one that started them did then:
-    to be called before PyTorch's own begin.
+    shrink step by step until they are that small, and a CPU then takes many times as long over each: some hundred
+    steps into a run, that can double the time of a step. Threads do as the one that started them did then: to be
+    called before PyTorch's own begin.
     """
     return torch.set_flush_denormal(True)
 
