@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from vae_experiments import __version__
+from vae_experiments import __version__, garbage
 from vae_experiments.errors import InputError, Interrupted, RunFailed
 
 # Verb: (module with the function of the same name, what --help says of it).
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[0] in ("-V", "--version", "version"):
         print(__version__)
         return 0
+    garbage.seldom()
     verb, *rest = arguments
     if verb not in VERBS and verb not in COMPLETION:
         return _refuse(_unknown_verb(verb))

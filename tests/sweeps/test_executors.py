@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,11 @@ def test_a_job_that_is_killed_is_said_to_be_and_one_that_is_stopped_is_not(
     stopped.stop()
     assert words_at_the_end(stopped) == ""
     assert status_of(tmp_path / "stopped") == "KILLED"
+
+
+def test_waiting_is_over_as_soon_as_a_job_has_ended(executor: LocalExecutor, tmp_path: Path) -> None:
+    refused = started(executor, tmp_path / "refused", {"trainer": "nonsense"})
+    before = time.monotonic()
+    executor.wait(600)
+    assert refused.ended() == ""
+    assert time.monotonic() - before < 300

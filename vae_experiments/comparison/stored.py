@@ -1,10 +1,9 @@
 """Runs as the MLflow store has them: a thousand of them in one query, histories only of those drawn."""
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
+from vae_experiments import garbage
 from vae_experiments.comparison.rows import KL, RECONSTRUCTION, Compared
 from vae_experiments.comparison.varied import stored_settings
 from vae_experiments.tracking.names import KIND_TAG
@@ -30,27 +29,15 @@ def stored_row(run: RunRecord) -> Compared:
 
 def children(store: Store, parent: str, limit: int) -> list[Compared]:
     """The runs of a parent run, in whichever experiment, the newest `limit` of them."""
-    with _collector_paused():
+    with garbage.never():
         found = store.runs(f"tags.`mlflow.parentRunId` = '{parent}'", limit=limit, everywhere=True)
         return [stored_row(run) for run in found]
 
 
 def whole_experiment(store: Store, limit: int) -> list[Compared]:
     """The newest `limit` runs of the configured experiment, without the parents of sweeps."""
-    with _collector_paused():
+    with garbage.never():
         return [stored_row(run) for run in store.runs(limit=limit) if run.tags.get(KIND_TAG) != "sweep"]
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """A run is a hundred objects of MLflow's, all in use: looking for garbage among them doubles the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def with_histories(store: Store, rows: Sequence[Compared], metric: str) -> list[Compared]:

@@ -23,7 +23,8 @@ class Diagnosis(Hook):
         try:
             weight = run.objective.kl_weight_at(run.progress)
             scheduled = "kl_weight" in run.objective.scheduled(run.progress)
-            symptoms = checkup(run.state.vae, run.data, run.state.history, weight, run.seed, scheduled=scheduled)
+            with run.hardware.autocast():  # as its epochs were measured
+                symptoms = checkup(run.state.vae, run.data, run.state.history, weight, run.seed, scheduled=scheduled)
             findings = diagnose(symptoms)
         except (InputError, RunFailed):
             raise

@@ -93,7 +93,7 @@ class Controller:
             if not self._running and (exhausted or self._closing):
                 self._closing = True
                 return
-            time.sleep(POLL_SECONDS)
+            self.executor.wait(POLL_SECONDS)
 
     def _start_jobs(self) -> bool:
         """Starts jobs while there is room; False when the source has none at the moment."""

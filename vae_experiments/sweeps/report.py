@@ -18,6 +18,7 @@ from vae_experiments.tracking.journal import is_tracked, read_start
 log = logging.getLogger(__name__)
 
 NO_PREVIEW = 3  # exit status of the process that draws: the comparison is there, its preview is not
+FIRST = 20.0  # seconds until it is drawn for the first time, unless the sweep ends before
 SHARE = 0.05  # of the time, at most, that drawing takes while jobs run
 
 
@@ -33,7 +34,8 @@ class Report:
         self._folder = folder
         self._parent = parent
         self._process: ForkServerProcess | None = None
-        self._begun = self._next = time.monotonic()
+        self._begun = time.monotonic()
+        self._next = self._begun + FIRST
         self._describe()
 
     def advance(self) -> None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +125,13 @@ def start_grid(command: Command) -> None:
     drafts, dropped = without_doubles(
         [_draft(templates, varied, command.name(swept)) for varied in combinations(swept, settings.zip)]
     )
+    _import_ahead(command)
     costs, capacity = _size_up([draft.config for draft in drafts], len(drafts), settings, command.launcher)
     plan = _plan(command, settings, list(swept), drafts, costs)
     console.print(PlanTable(plan, costs, capacity, dropped))
     if command.master.plan:
         return
-    from vae_experiments.sweeps.run import Terms, run_sweep  # MLflow takes a second to import
+    from vae_experiments.sweeps.run import Terms, run_sweep
 
     with _taken(folder):
         jobs = [
@@ -162,6 +164,7 @@ def start_search(command: Command, keys: Mapping[str, Any]) -> None:
         for end in (0, -1)
     ]  # fmt: skip
     samples = [Draft("", varied, templates.config(varied)) for varied in corners]
+    _import_ahead(command)
     costs, capacity = _size_up([draft.config for draft in samples], int(search["n_trials"]), settings, command.launcher)
     plan = _plan(command, settings, list(space), samples, costs)
     open_bases = {choices: without_password(base) for choices, base in templates.bases.items()}
@@ -174,7 +177,7 @@ def start_search(command: Command, keys: Mapping[str, Any]) -> None:
     console.print(PlanTable(plan, costs, capacity))
     if command.master.plan:
         return
-    from vae_experiments.sweeps.run import Terms, run_sweep  # MLflow takes a second to import
+    from vae_experiments.sweeps.run import Terms, run_sweep
 
     with _taken(folder):
         folder.write_plan(plan)
@@ -189,6 +192,12 @@ def plan_one(config: dict[str, Any]) -> None:
         peak_bytes=None, launcher=_HERE, tracking={}, on_failure="continue", code="",
     )  # fmt: skip
     console.print(PlanTable(plan, costs, capacity))
+
+
+def _import_ahead(command: Command) -> None:
+    """What a sweep needs, and its plan does not: MLflow. The server of its jobs imports as much at this time."""
+    if not command.master.plan:
+        import_module("vae_experiments.sweeps.run")
 
 
 def _plan(

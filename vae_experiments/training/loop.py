@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from vae_experiments import garbage
 from vae_experiments.data.batches import epoch_order
 from vae_experiments.errors import Interrupted, RunFailed
 from vae_experiments.training.captured import CapturedStep
@@ -27,6 +28,7 @@ def fit(run: TrainingRun) -> None:
         Interrupted: after a signal, once the hooks have saved what is to be saved.
         RunFailed: when a loss or a gradient is not finite; that update is not made.
     """
+    garbage.as_usual()
     validation = Validation(run)
     for hook in run.hooks:
         hook.on_start(run)

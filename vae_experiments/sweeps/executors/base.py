@@ -1,5 +1,6 @@
 """What runs a sweep's jobs, each in a process of its own."""
 
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,10 @@ class Executor(ABC):
     @abstractmethod
     def submit(self, order: Order) -> Handle:
         """Starts a job; returns at once."""
+
+    def wait(self, seconds: float) -> None:
+        """Returns after that time, or as soon as a job has ended."""
+        time.sleep(seconds)
 
     def __enter__(self) -> Self:
         return self

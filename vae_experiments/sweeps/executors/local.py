@@ -45,6 +45,13 @@ class LocalExecutor(Executor):
         self._handles.append(handle)
         return handle
 
+    def wait(self, seconds: float) -> None:
+        running = [handle.sentinel for handle in self._handles if handle.ended() is None]
+        if running:
+            wait(running, seconds)
+        else:
+            super().wait(seconds)
+
     def close(self) -> None:
         for handle in self._handles:
             if handle.ended() is None:
@@ -69,6 +76,11 @@ class LocalHandle(Handle):
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         memory = ", as a system that is out of memory does" if name == "SIGKILL" else ""
         return f"its process was killed by {name}{memory}"
+
+    @property
+    def sentinel(self) -> int:
+        """What becomes readable when it ends."""
+        return self._process.sentinel
 
     def stop(self) -> None:
         self._process.terminate()

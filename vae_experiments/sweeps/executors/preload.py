@@ -4,8 +4,12 @@ Imports only: torch starts its threads at the first parallel loop, and MLflow's 
 that nothing is lost by a fork.
 """
 
+import gc
 import signal
+from contextlib import suppress
 from importlib import import_module
+
+from vae_experiments import garbage
 
 MODULES = (
     "vae_experiments.sweeps.job",
@@ -23,8 +27,17 @@ MODULES = (
     "mlflow.store.tracking.sqlalchemy_store",
 )
 
+garbage.seldom()
 for module in MODULES:
     import_module(module)
+with suppress(Exception):  # if not here, each job finds out by itself
+    from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
+
+    from vae_experiments.runs.story import default_config
+
+    default_config()  # which each job is compared with
+    warn_dependency_requirement_mismatches(["mlflow"])  # which packages there are, for the models
+gc.freeze()  # jobs share this memory as long as no one writes to it, were it but to look for garbage
 
 # SIGTERM for the whole group, as a cluster or a terminal sends it, is for the jobs: they save and leave.
 # This process leaves when the sweep's does.
