@@ -8,11 +8,10 @@ Prints a JSON line: images per second.
 import json
 import sys
 import time
-from collections.abc import Callable
 
 import torch
 from decoding import default_config
-from torch import Tensor, nn
+from torch import Tensor
 
 from vae_experiments.models import layers
 from vae_experiments.models.build import build_vae
@@ -36,42 +35,31 @@ def unflatten_channels_first(self: layers.Unflatten, x: Tensor) -> Tensor:
     return x.reshape(-1, channels, height, width)
 
 
-def nothing() -> None:
-    """All as it is."""
-
-
-def plain_order() -> None:
-    """Flattens as PyTorch does."""
-    layers.Flatten.forward = flatten_channels_first  # type: ignore[method-assign]
-    layers.Unflatten.forward = unflatten_channels_first  # type: ignore[method-assign]
-
-
-def plain_transposed() -> None:
-    """Transposed convolutions of PyTorch's, bias and all."""
-    layers.ConvTranspose2d.forward = nn.ConvTranspose2d.forward  # type: ignore[assignment, method-assign]
-
-
-def plain_thin() -> None:
-    """Convolutions of PyTorch's, also to few channels."""
-    layers.Conv2d.forward = nn.Conv2d.forward  # type: ignore[method-assign]
-
-
-PATCHES: dict[str, Callable[[], None]] = {"order": plain_order, "transposed": plain_transposed, "thin": plain_thin}
+KEYS = {
+    "precision": "trainer.precision=float32",
+    "layout": "trainer.channels_last=false",
+    "layers": "trainer.rewritten_layers=false",
+    "memory": "trainer.keep_memory=false",
+    "fused": "optimizer.fused=false",
+}
 
 
 def main() -> None:
     """Measures."""
     what, batch_size, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(threads)
-    PATCHES.get(what, nothing)()
-    if what != "memory":
+    if what == "order":
+        layers.Flatten.forward = flatten_channels_first  # type: ignore[method-assign]
+        layers.Unflatten.forward = unflatten_channels_first  # type: ignore[method-assign]
+    config = default_config(*([KEYS[what]] if what in KEYS else []))
+    if config.trainer.keep_memory:
         keep_freed_memory()
-    overrides = {"precision": ["trainer.precision=float32"], "fused": ["optimizer.fused=false"]}
-    config = default_config(*overrides.get(what, []))
     hardware = choose(config.trainer)
-    layout = torch.contiguous_format if what == "layout" else torch.channels_last
+    layout = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
     torch.manual_seed(0)
     vae = build_vae(config.architecture, config.posterior, config.prior, config.likelihood, SHAPE)
+    if not config.trainer.rewritten_layers:
+        layers.compute_as_pytorch(vae)
     vae.to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = build_optimizer(config.optimizer, vae)
     x = torch.rand(batch_size, *SHAPE).to(memory_format=layout)

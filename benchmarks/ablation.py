@@ -13,11 +13,10 @@ BATCH_SIZES = (128, 16)
 WITHOUT = {
     "nothing": "all of it",
     "precision": "bfloat16 products (`trainer.precision=float32`)",
-    "layout": "channels last in memory",
-    "order": "flattening in the order of channels last",
-    "transposed": "transposed convolutions with the bias apart",
-    "thin": "convolutions to few channels as a product and shifted sums; with AMX they are not, and this is noise",
-    "memory": "memory kept from the kernel (`mallopt`)",
+    "layout": "channels last in memory (`trainer.channels_last=false`)",
+    "order": "flattening in the order of channels last (no key: the weights would be other ones)",
+    "layers": "convolutions computed another way (`trainer.rewritten_layers=false`)",
+    "memory": "memory kept from the kernel (`trainer.keep_memory=false`)",
     "fused": "all weights updated in one pass (`optimizer.fused=false`)",
 }
 
@@ -49,8 +48,8 @@ def markdown(rates: Rates) -> str:
     return (
         "## What each part is worth\n\n"
         "The default network's training step without one thing at a time, to the step with all of them, in the same "
-        "round. The layers compute what PyTorch's compute, which `tests/models/test_layers.py` holds them to.\n\n"
-        + "\n".join([head, *rows])
+        "round; of `trainer.flush_denormals` below. The layers compute what PyTorch's compute, which "
+        "`tests/models/test_layers.py` holds them to.\n\n" + "\n".join([head, *rows])
     )
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-import torch
 
 from vae_experiments.data.dataset import ImageDataset
 from vae_experiments.data.source import Source
@@ -47,14 +46,6 @@ class Rate(Hook):
             rate = self.steps * run.batch_size / (time.perf_counter() - self._before)
             Path(self.path).write_text(json.dumps(rate))
             os._exit(0)
-
-
-@dataclass(kw_only=True)
-class Denormals(Hook):
-    """Keeps numbers below 1e-38 as they are, in a process of one thread."""
-
-    def on_start(self, run: TrainingRun) -> None:
-        torch.set_flush_denormal(False)
 
 
 @dataclass(kw_only=True)

@@ -26,10 +26,16 @@ class Images:
     """uint8 images [N, C, H, W], kept once, handed out as float32 in [0, 1].
 
     In memory or memory-mapped on the CPU; on an accelerator they are moved there whole when they fit.
+
+    Args:
+        images: all of them.
+        device: where they are wanted.
+        channels_last: the order in memory of what is handed out; else the dataset's.
     """
 
-    def __init__(self, images: NDArray[np.uint8], device: torch.device) -> None:
+    def __init__(self, images: NDArray[np.uint8], device: torch.device, *, channels_last: bool = True) -> None:
         self.device = device
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
         self._array = images
         self._resident: Tensor | None = None
         if device.type == "cuda" and images.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
@@ -44,7 +50,7 @@ class Images:
             self._expected = rows
 
     def __call__(self, rows: NDArray[np.int64]) -> Tensor:
-        """The images of those rows, [len(rows), C, H, W], channels last where that is a layout of its own."""
+        """The images of those rows, [len(rows), C, H, W]."""
         return self.load(self.source(rows).to(self.device, non_blocking=True))
 
     def source(self, rows: NDArray[np.int64]) -> Tensor:
@@ -58,7 +64,7 @@ class Images:
     def load(self, source: Tensor) -> Tensor:
         """The same as `__call__`, of that source sent to the device."""
         pixels = source if self._resident is None else self._resident[source]
-        return pixels.to(torch.float32, memory_format=torch.channels_last).div_(255)
+        return pixels.to(torch.float32, memory_format=self._layout).div_(255)
 
 
 def epoch_order(rows: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:

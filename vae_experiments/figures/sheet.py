@@ -65,7 +65,7 @@ def draw_sheet(
 
 
 class _Exact(Artist):
-    """A picture that fills its axes dot by dot; imshow would resample it, to the same dots, in several times the time."""
+    """A picture that fills its axes dot by dot; imshow would resample it, for the same dots, slowly."""
 
     def __init__(self, picture: Pixels) -> None:
         super().__init__()

@@ -58,7 +58,11 @@ class RepeatedOverSquares(nn.Module):
 class ConvTranspose2d(nn.ConvTranspose2d):
     """Adds its bias apart, since oneDNN takes three times as long for a gradient of the two together."""
 
+    rewritten = True
+
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if not self.rewritten:
+            return super().forward(x, output_size)
         assert output_size is None
         assert self.bias is not None
         assert not isinstance(self.padding, str)
@@ -77,8 +81,10 @@ class Conv2d(nn.Conv2d):
     (AMX) are faster the usual way, in their own format.
     """
 
+    rewritten = True
+
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.is_grad_enabled() or x.device.type not in ("cpu", "cuda"):
+        if not self.rewritten or not torch.is_grad_enabled() or x.device.type not in ("cpu", "cuda"):
             return super().forward(x)
         assert self.bias is not None
         assert not isinstance(self.padding, str)
@@ -98,6 +104,13 @@ class Conv2d(nn.Conv2d):
             and self.padding == (kernel // 2, kernel // 2)
             and self.stride == (1, 1)
         )
+
+
+def compute_as_pytorch(network: nn.Module) -> None:
+    """Has the layers of `network` compute what they compute in PyTorch's own way, to compare the two."""
+    for layer in network.modules():
+        if isinstance(layer, Conv2d | ConvTranspose2d):
+            layer.rewritten = False
 
 
 @cache

@@ -11,6 +11,7 @@ from vae_experiments.data.prepare import ImageData, prepare
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures import Architecture
 from vae_experiments.models.build import build_vae
+from vae_experiments.models.layers import compute_as_pytorch
 from vae_experiments.models.vae import VAE
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder
@@ -39,10 +40,12 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
     Raises:
         InputError: bad data, or parts that do not fit together.
     """
-    flush_denormals()
+    if config.trainer.flush_denormals:
+        flush_denormals()
     hardware = choose(config.trainer)
     make_repeatable(config.trainer, hardware)
-    keep_freed_memory()
+    if config.trainer.keep_memory:
+        keep_freed_memory()
     data = prepare(config.dataset, config.seed)
     torch.manual_seed(config.seed)
     vae = _build(config, config.architecture, data, hardware)
@@ -129,7 +132,10 @@ def _teacher(teacher: TeacherConfig, config: RunConfig, run: TrainingRun) -> Tea
 def _build(config: RunConfig, architecture: Architecture, data: ImageData, hardware: Hardware) -> VAE:
     """The network of that architecture on the device, with the run's posterior, prior and likelihood."""
     vae = build_vae(architecture, config.posterior, config.prior, config.likelihood, data.dataset.image_shape)
-    vae.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not config.trainer.rewritten_layers:
+        compute_as_pytorch(vae)
+    layout = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
+    vae.to(hardware.device, memory_format=layout)  # type: ignore[call-overload]
     vae.prior.initialize(_some_images(data, config.seed).to(hardware.device))
     return vae
 

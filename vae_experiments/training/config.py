@@ -24,6 +24,10 @@ class TrainerConfig:
         clip_grad_norm: largest norm of the whole gradient; None leaves it as it is.
         scheduler_interval: whether the learning-rate schedule advances by training step or by epoch.
         eval_batch_size: images per validation batch; changes memory and speed, never a figure.
+        channels_last: weights and batches in the order of memory in which convolutions are fast.
+        rewritten_layers: convolutions computed in the way that is fast, see models/layers.py; else PyTorch's way.
+        keep_memory: on Linux, freed buffers stay with the process; a matter of the whole process.
+        flush_denormals: on the CPU, numbers below 1e-38 are zero; a matter of the whole process, too.
     """
 
     max_epochs: Annotated[int, Ge(1)] = 3
@@ -36,6 +40,10 @@ class TrainerConfig:
     clip_grad_norm: Annotated[float, Gt(0)] | None = None
     scheduler_interval: Literal["step", "epoch"] = "step"
     eval_batch_size: Annotated[int, Ge(1)] = 500
+    channels_last: bool = True
+    rewritten_layers: bool = True
+    keep_memory: bool = True
+    flush_denormals: bool = True
 
     def steps(self, per_epoch: int) -> int:
         """Updates in a whole run, of so many per epoch."""

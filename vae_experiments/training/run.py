@@ -64,7 +64,8 @@ class TrainingRun:
     @cached_property
     def images(self) -> Images:
         """The dataset's images, on the device."""
-        return Images(self.data.dataset.images, self.hardware.device)
+        layout = self.trainer.channels_last
+        return Images(self.data.dataset.images, self.hardware.device, channels_last=layout)
 
     @property
     def steps_per_epoch(self) -> int:

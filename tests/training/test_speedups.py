@@ -1,0 +1,68 @@
+"""Keys that make a step fast: each is heeded, and leaves what is computed as it is."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import assembled
+import pytest
+import torch
+from assembled import numbers, start
+from torch import Tensor, nn
+
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d
+from vae_experiments.training.loop import fit
+
+SPEEDUPS = ["channels_last", "rewritten_layers", "cuda_graphs", "keep_memory", "flush_denormals"]
+
+
+@pytest.mark.parametrize("key", SPEEDUPS)
+def test_without_it_a_run_comes_to_the_same_numbers(key: str) -> None:
+    keys = ["trainer.precision=float32", "trainer.max_epochs=1", "dataset.split.train=0.08", "dataset.split.test=0.9"]
+    plain, fast = (start(assembled.composed(*keys, f"trainer.{key}={on}")) for on in (False, True))
+    fit(plain)
+    fit(fast)
+    (without,), (by_default,) = numbers(plain), numbers(fast)
+    assert without == pytest.approx(by_default, rel=1e-3)
+
+
+def network(*keys: str) -> nn.Module:
+    return start(assembled.composed(*keys)).state.vae
+
+
+def kernels(vae: nn.Module) -> list[Tensor]:
+    """Of the layers whose layouts differ."""
+    return [p for p in vae.parameters() if p.dim() == 4 and p.shape[1] > 1 and p.shape[2] > 1]
+
+
+def test_channels_last_is_how_weights_lie_in_memory() -> None:
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels(network()))
+    assert all(p.is_contiguous() for p in kernels(network("trainer.channels_last=false")))
+
+
+def test_rewritten_layers_can_be_told_to_be_pytorchs_own() -> None:
+    x = torch.randn(2, 6, 4, 4)
+    for layer, own in ((Conv2d(6, 1, 3, padding=1), nn.Conv2d), (ConvTranspose2d(6, 3, 3), nn.ConvTranspose2d)):
+        layer.rewritten = False
+        assert torch.equal(layer(x), own.forward(layer, x))
+        assert "ThinConvolution" not in str(layer(x).grad_fn.next_functions)
+    layers = [m for m in network("trainer.rewritten_layers=false").modules() if isinstance(m, Conv2d | ConvTranspose2d)]
+    assert layers
+    assert not any(layer.rewritten for layer in layers)
+
+
+HEEDED = """
+import sys
+sys.path.insert(0, {tests!r})
+import torch
+from assembled import composed, start
+start(composed("trainer.flush_denormals={on}"))
+print((torch.full((4,), 1.2e-38) * 0.9 == 0).all().item())
+"""
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_denormals_are_kept_where_that_is_asked_for(on: bool) -> None:
+    code = HEEDED.format(tests=str(Path(assembled.__file__).parent), on=on)
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split()[-1] == str(on)
