@@ -9,6 +9,7 @@ from vae_experiments.comparison.rows import ELBO, Compared, without_seed
 from vae_experiments.comparison.table import note, run_table, summary_table
 from vae_experiments.files import write_atomically
 from vae_experiments.tracking.config import TrackingConfig
+from vae_experiments.training.config import TrainerConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,11 +58,13 @@ def write_report(
     if sheet:
         from vae_experiments.comparison.explorer import sweep_explorer  # torch takes a second to import
         from vae_experiments.comparison.sheet import draw_sheet
+        from vae_experiments.training.hardware import choose
 
         labels = lineup(rows, settings).labels
         store = tracking or TrackingConfig(enabled=False)
-        files += _guarded("contact_sheet", lambda: draw_sheet(rows, settings, labels, metric, store, trust), folder)
-        files += _explorer(lambda: sweep_explorer(rows, labels, metric, store, trust, title=title), folder)
+        with choose(TrainerConfig(device="cpu")).autocast():  # finer than the eye, and in a fraction of the time
+            files += _guarded("contact_sheet", lambda: draw_sheet(rows, settings, labels, metric, store, trust), folder)
+            files += _explorer(lambda: sweep_explorer(rows, labels, metric, store, trust, title=title), folder)
     return files
 
 

@@ -88,7 +88,8 @@ def draw_sheet(
             log.warning("%s is not on the contact sheet: %s", row.name, error)
             unread.append(names[id(row)])
             continue
-        label = names[id(row)] + (f", seed {row.seed}" if _repeated(row, rows, keys) else "")
+        told = "seed" in names[id(row)] or not _repeated(row, rows, keys)
+        label = names[id(row)] + ("" if told else f", seed {row.seed}")
         made = reconstructions(vae, known[data].images)
         strips.setdefault(data, []).append(Strip(label, made, decode_images(vae, latent_points(vae))))
     if not strips:

@@ -86,14 +86,14 @@ class Controller:
         """Returns when no job is left, or when all have left after a signal or a failure that stops the sweep."""
         while True:
             exhausted = not self._start_jobs()
-            for running in list(self._running):
-                self._look_at(running)
+            ended = [self._look_at(running) for running in list(self._running)]
             self.report.advance()
             self.board.refresh()
             if not self._running and (exhausted or self._closing):
                 self._closing = True
                 return
-            self.executor.wait(POLL_SECONDS)
+            if not any(ended):  # else the next one starts at once
+                self.executor.wait(POLL_SECONDS)
 
     def _start_jobs(self) -> bool:
         """Starts jobs while there is room; False when the source has none at the moment."""
@@ -135,7 +135,8 @@ class Controller:
         self.board.started(job)
         return ""
 
-    def _look_at(self, running: Running) -> None:
+    def _look_at(self, running: Running) -> bool:
+        """Takes note of what a job has done since; whether it has ended."""
         job, folder = running.job, self.folder.job(running.job)
         words = running.handle.ended()  # before its progress is read: nothing is written after the end
         progress = read_progress(folder.path)
@@ -153,6 +154,7 @@ class Controller:
             has_more = progress is not None and progress.epoch < progress.max_epochs
             if has_more and not running.asked and self.source.hopeless(job, history):
                 self._stop(running, HOPELESS)
+        return words is not None
 
     def _close(self, job: Job, outcome: Outcome, seconds: float) -> None:
         """Tells everybody how a job went."""
