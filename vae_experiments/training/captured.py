@@ -72,8 +72,7 @@ class CapturedStep(Step):
     def _capture(self, rows: NDArray[np.int64]) -> None:
         """Captures the step for batches of that size; carries out nothing, and leaves the gradient at hand."""
         run, images = self._run, len(rows)
-        parameters = list(run.state.vae.parameters())
-        gradients, norm = [parameter.grad for parameter in parameters], self._norm
+        gradients, norm = [parameter.grad for parameter in self._parameters], self._norm
 
         def gradient(source: Tensor, noise: Tensor, uniform: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
             x = run.images.load(source)
@@ -84,7 +83,7 @@ class CapturedStep(Step):
         # Any numbers will do, of the right shapes.
         noise, uniform = self.batch.noise, self.batch.x if run.data.binarization == "dynamic" else None
         try:
-            graphs = StepGraphs(parameters, inputs(run, rows, noise, uniform), gradient, run.hardware.device)
+            graphs = StepGraphs(self._parameters, inputs(run, rows, noise, uniform), gradient, run.hardware.device)
             if self._is_capturable:
                 with made_capturable(run.state.optimizer, self._dials.rates):
                     graphs.capture_update(super().update, run.state.optimizer)
@@ -95,7 +94,7 @@ class CapturedStep(Step):
             log.info("no CUDA graph, each step is made one operation at a time: %s", reason)
         finally:
             self._norm = norm
-            for parameter, before in zip(parameters, gradients, strict=True):
+            for parameter, before in zip(self._parameters, gradients, strict=True):
                 parameter.grad = before
 
     @property
