@@ -139,7 +139,8 @@ def markdown(result: Measured) -> str:
         f"for {EPOCHS} epochs; {settings.threads} threads; each in the number format that it takes by default. Images "
         "per second are those of the last epoch's training, those before being the warm-up, and validation left "
         f"out: the median of {settings.rounds} rounds and, in brackets, the lowest and the highest. Each round runs "
-        "everything once, in turn, and ratios are taken round by round."
+        "everything once, in turn, and ratios are taken round by round. Where somebody has fast and slow runs, the "
+        "brackets say more than the median."
     )
     parts.append(
         f"The roof, a product of two 4096 x 4096 matrices in the same rounds: {roof['bfloat16']:,.0f} GFLOP/s in "
