@@ -1,4 +1,4 @@
-"""How often Python looks for garbage: seldom while a command starts, and not once more while it ends.
+"""How often Python looks for garbage: seldom until a command trains or draws, and not once more while it ends.
 
 Importing PyTorch and MLflow makes a million objects, all of them in use: looking for garbage among them would take
 a sixth of the start, and a second of the end.
@@ -23,7 +23,7 @@ def seldom() -> None:
 
 
 def as_usual() -> None:
-    """As Python does by itself, but for what is here already, which is here to stay. Ends `seldom`, if it began."""
+    """As Python does by itself, but for what is here already: that stays. Ends `seldom`, if it began."""
     if gc.get_threshold()[0] == SELDOM:
         gc.freeze()
         gc.set_threshold(*_usual)

@@ -10,7 +10,7 @@ from vae_experiments.cli import main
 from vae_experiments.comparison import sheet as module
 from vae_experiments.comparison.folders import run_row, sweep_rows
 from vae_experiments.comparison.rows import Compared
-from vae_experiments.comparison.sheet import IMAGES, draw_sheet, latent_points
+from vae_experiments.comparison.sheet import IMAGES, draw_sheet, latent_points, with_seed
 from vae_experiments.figures.contact_sheet import Band
 from vae_experiments.runs.trained import load_run
 from vae_experiments.tracking.config import TrackingConfig
@@ -116,6 +116,20 @@ def test_too_many_runs_are_cut_to_the_best_and_that_is_said(
     assert len(band.strips) == 2  # one of each setting
     assert {strip.label.split(",")[0] for strip in band.strips} == {"latent_dim=2", "latent_dim=3"}
     assert "The best 2 of 3 runs, the best seed of each setting." in note
+
+
+@pytest.mark.parametrize(
+    ("label", "seed", "expected"),
+    [
+        ("seed=1", 1, "seed=1"),
+        ("latent_dim=2, seed=1", 1, "latent_dim=2, seed=1"),
+        ("objective seed", 1, "objective seed, seed 1"),  # a value, not the seed
+        ("seed=10", 1, "seed=10, seed 1"),
+        ("latent_dim=2", None, "latent_dim=2"),
+    ],
+)
+def test_a_label_says_the_seed_once(label: str, seed: int | None, expected: str) -> None:
+    assert with_seed(label, Compared(None, "run", "FINISHED", {}, seed=seed)) == expected
 
 
 def test_without_any_checkpoint_there_is_no_sheet() -> None:

@@ -1,22 +1,25 @@
-"""Keys that make a step fast: each is heeded, and leaves what is computed as it is."""
+"""Keys that make a step fast: each is heeded, and leaves what is computed as it is, up to rounding."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import assembled
+import numpy as np
 import pytest
 import torch
 from assembled import numbers, start
 from torch import Tensor, nn
 
+from vae_experiments.data.batches import Images
 from vae_experiments.models.layers import Conv2d, ConvTranspose2d
+from vae_experiments.runs import assemble
 from vae_experiments.training.loop import fit
 
-SPEEDUPS = ["channels_last", "rewritten_layers", "cuda_graphs", "keep_memory", "flush_denormals"]
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-@pytest.mark.parametrize("key", SPEEDUPS)
+@pytest.mark.parametrize("key", ["channels_last", "rewritten_layers", pytest.param("cuda_graphs", marks=gpu)])
 def test_without_it_a_run_comes_to_the_same_numbers(key: str) -> None:
     keys = ["trainer.precision=float32", "trainer.max_epochs=1", "dataset.split.train=0.08", "dataset.split.test=0.9"]
     plain, fast = (start(assembled.composed(*keys, f"trainer.{key}={on}")) for on in (False, True))
@@ -38,6 +41,22 @@ def kernels(vae: nn.Module) -> list[Tensor]:
 def test_channels_last_is_how_weights_lie_in_memory() -> None:
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels(network()))
     assert all(p.is_contiguous() for p in kernels(network("trainer.channels_last=false")))
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_channels_last_is_how_batches_lie_in_memory(on: bool) -> None:
+    pixels = np.zeros((4, 3, 5, 6), np.uint8)
+    x = Images(pixels, torch.device("cpu"), channels_last=on)(np.arange(2))
+    assert x.is_contiguous(memory_format=torch.channels_last if on else torch.contiguous_format)
+    assert start(assembled.composed(f"trainer.channels_last={on}")).images.channels_last is on
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_freed_memory_is_kept_where_that_is_asked_for(on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(assemble, "keep_freed_memory", lambda: asked.append(True))
+    network(f"trainer.keep_memory={on}")
+    assert asked == [True] * on
 
 
 def test_rewritten_layers_can_be_told_to_be_pytorchs_own() -> None:

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from vae_experiments.comparison.rows import Compared, ranked
-from vae_experiments.comparison.sheet import image_identity, load_compared
-from vae_experiments.data.prepare import ImageData
+from vae_experiments.comparison.sheet import image_identity, load_compared, with_seed
 from vae_experiments.figures.explorer.content import WEIGHTS, describe_images, describe_model
 from vae_experiments.figures.explorer.page import render_page
 from vae_experiments.figures.subject import Subject
@@ -45,9 +44,8 @@ def sweep_explorer(
     trained = [row for row in ranked(rows, metric) if row.best_epoch is not None]
     models: list[dict[str, Any]] = []
     images: list[dict[str, Any]] = []
-    # By what images they are and how they were split:
-    datasets: dict[tuple[str, int], ImageData] = {}
-    places: dict[tuple[str, int], int] = {}  # in the page
+    places: dict[tuple[str, int], int] = {}  # of images in the page, by what they are and how they were split
+    loaded: tuple[str | int, ...] = ()  # what `data` is of: one dataset at a time
     left = 2 * WEIGHTS
     for row in trained:
         if len(models) == MODELS:
@@ -58,13 +56,14 @@ def sweep_explorer(
                 continue
             figures = replace(run.config.figures, max_points=min(POINTS, run.config.figures.max_points))
             key = (image_identity(run), run.config.seed)
-            if key not in datasets:
-                datasets[key] = run.data()
-            subject = Subject(run.vae(), datasets[key], figures)
+            drawn = key if run.config.dataset.binarization == "static" else key[:1]  # by the seed, or the same for all
+            if drawn != loaded:
+                loaded, data = drawn, run.data()
+            subject = Subject(run.vae(), data, figures)
             value = row.value(metric)
             note = "" if value is None else f"{metric} {value:.2f}"
-            seed = "" if row.seed is None or "seed" in names[id(row)] else f", seed {row.seed}"
-            model = describe_model(subject, names[id(row)] + seed, note=note, points=POINTS, limit=min(left, WEIGHTS))
+            label = with_seed(names[id(row)], row)
+            model = describe_model(subject, label, note=note, points=POINTS, limit=min(left, WEIGHTS))
             if key not in places:
                 images.append(describe_images(subject))
                 places[key] = len(images) - 1

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vae_experiments import garbage
 from vae_experiments.comparison.rows import ELBO, Compared, without_seed
 from vae_experiments.comparison.table import note, run_table, summary_table
 from vae_experiments.files import write_atomically
@@ -48,6 +49,7 @@ def write_report(
     """
     from vae_experiments.comparison.pictures import draw, lineup
 
+    garbage.as_usual()  # figures are much memory behind few objects
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "table.md", folder / "table.csv"]
     write_atomically(files[0], [_markdown(rows, keys, title, metric).encode()])

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,8 +89,7 @@ def draw_sheet(
             log.warning("%s is not on the contact sheet: %s", row.name, error)
             unread.append(names[id(row)])
             continue
-        told = "seed" in names[id(row)] or not _repeated(row, rows, keys)
-        label = names[id(row)] + ("" if told else f", seed {row.seed}")
+        label = with_seed(names[id(row)], row) if _repeated(row, rows, keys) else names[id(row)]
         made = reconstructions(vae, known[data].images)
         strips.setdefault(data, []).append(Strip(label, made, decode_images(vae, latent_points(vae))))
     if not strips:
@@ -126,6 +126,12 @@ def load_compared(row: Compared, tracking: TrackingConfig, trust: Sequence[str])
     if row.run_id is None:
         raise InputError(f"{row.name}: has no checkpoint yet")
     return load_run(row.run_id, tracking, trust)
+
+
+def with_seed(label: str, row: Compared) -> str:
+    """The label, with the run's seed unless it says it."""
+    said = row.seed is None or re.search(rf"\bseed={row.seed}\b", label)
+    return label if said else f"{label}, seed {row.seed}"
 
 
 def image_identity(run: TrainedRun) -> str:

@@ -35,7 +35,7 @@ class Images:
 
     def __init__(self, images: NDArray[np.uint8], device: torch.device, *, channels_last: bool = True) -> None:
         self.device = device
-        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.channels_last = channels_last
         self._array = images
         self._resident: Tensor | None = None
         if device.type == "cuda" and images.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
@@ -64,7 +64,8 @@ class Images:
     def load(self, source: Tensor) -> Tensor:
         """The same as `__call__`, of that source sent to the device."""
         pixels = source if self._resident is None else self._resident[source]
-        return pixels.to(torch.float32, memory_format=self._layout).div_(255)
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return pixels.to(torch.float32, memory_format=layout).div_(255)
 
 
 def epoch_order(rows: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:

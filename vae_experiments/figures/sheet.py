@@ -65,7 +65,10 @@ def draw_sheet(
 
 
 class _Exact(Artist):
-    """A picture that fills its axes dot by dot; imshow would resample it, for the same dots, slowly."""
+    """A picture that fills its axes dot by dot; imshow would resample it, for the same dots, slowly.
+
+    For a canvas of DPI dots an inch, as `render` has it.
+    """
 
     def __init__(self, picture: Pixels) -> None:
         super().__init__()

@@ -56,7 +56,7 @@ class Executor(ABC):
         """Starts a job; returns at once."""
 
     def wait(self, seconds: float) -> None:
-        """Returns after that time, or as soon as a job has ended."""
+        """Returns after that time, or sooner: when a job has ended, where that can be told."""
         time.sleep(seconds)
 
     def __enter__(self) -> Self:

@@ -34,7 +34,7 @@ class LocalExecutor(Executor):
         self._handles: list[LocalHandle] = []
 
     def submit(self, order: Order) -> "LocalHandle":
-        self._handles = [handle for handle in self._handles if handle.ended() is None]
+        self._handles = [handle for handle in self._handles if handle.runs]
         taken = {handle.slot for handle in self._handles}
         slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
         if self._gpus:
@@ -46,9 +46,9 @@ class LocalExecutor(Executor):
         return handle
 
     def wait(self, seconds: float) -> None:
-        running = [handle.sentinel for handle in self._handles if handle.ended() is None]
-        if running:
-            wait(running, seconds)
+        sentinels = [handle.sentinel for handle in self._handles if not handle.told]
+        if sentinels:
+            wait(sentinels, seconds)
         else:
             super().wait(seconds)
 
@@ -61,21 +61,32 @@ class LocalExecutor(Executor):
 
 
 class LocalHandle(Handle):
-    """A job's process, and the place it takes among those that run at once."""
+    """A job's process, and the place it takes among those that run at once.
+
+    Attributes:
+        told: it has been said that it ended.
+    """
 
     def __init__(self, process: ForkServerProcess, slot: int) -> None:
         self._process = process
         self.slot = slot
+        self.told = False
 
     def ended(self) -> str | None:
         code = self._process.exitcode
         if code is None:
             return None
+        self.told = True
         if code >= 0:
             return ""
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         memory = ", as a system that is out of memory does" if name == "SIGKILL" else ""
         return f"its process was killed by {name}{memory}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether it goes on."""
+        return self._process.exitcode is None
 
     @property
     def sentinel(self) -> int:
