@@ -11,7 +11,7 @@ import time
 
 import torch
 from decoding import default_config
-from torch import Tensor
+from torch import nn
 
 from vae_experiments.models import layers
 from vae_experiments.models.build import build_vae
@@ -22,19 +22,6 @@ from vae_experiments.training.optimization import build_optimizer
 SHAPE = (1, 28, 28)
 SECONDS = 2.0  # of measuring
 WARM_UP = 8  # steps
-
-
-def flatten_channels_first(self: layers.Flatten, x: Tensor) -> Tensor:
-    """As torch.nn.Flatten orders them."""
-    return x.flatten(1)
-
-
-def unflatten_channels_first(self: layers.Unflatten, x: Tensor) -> Tensor:
-    """As torch.nn.Unflatten does."""
-    height, width, channels = self.shape
-    return x.reshape(-1, channels, height, width)
-
-
 KEYS = {
     "precision": "trainer.precision=float32",
     "layout": "trainer.channels_last=false",
@@ -44,13 +31,20 @@ KEYS = {
 }
 
 
+def flatten_as_pytorch(network: nn.Sequential) -> None:
+    """Puts PyTorch's own layers, which flatten channels first, where ours are."""
+    for i, layer in enumerate(network):
+        if isinstance(layer, layers.Flatten):
+            network[i] = nn.Flatten()
+        elif isinstance(layer, layers.Unflatten):
+            height, width, channels = layer.shape
+            network[i] = nn.Unflatten(1, (channels, height, width))
+
+
 def main() -> None:
     """Measures."""
     what, batch_size, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(threads)
-    if what == "order":
-        layers.Flatten.forward = flatten_channels_first  # type: ignore[method-assign]
-        layers.Unflatten.forward = unflatten_channels_first  # type: ignore[method-assign]
     config = default_config(*([KEYS[what]] if what in KEYS else []))
     if config.trainer.keep_memory:
         keep_freed_memory()
@@ -60,6 +54,10 @@ def main() -> None:
     vae = build_vae(config.architecture, config.posterior, config.prior, config.likelihood, SHAPE)
     if not config.trainer.rewritten_layers:
         layers.compute_as_pytorch(vae)
+    if what == "order":
+        for half in (vae.encoder, vae.decoder):
+            assert isinstance(half, nn.Sequential)
+            flatten_as_pytorch(half)
     vae.to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = build_optimizer(config.optimizer, vae)
     x = torch.rand(batch_size, *SHAPE).to(memory_format=layout)

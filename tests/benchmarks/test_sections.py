@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch import nn
 
 from vae_experiments.models import layers
 
@@ -99,10 +100,14 @@ def test_growth_is_told_from_linear() -> None:
 
 def test_what_an_ablation_flattens_in_another_order_are_the_same_values() -> None:
     x = torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)
-    ablated, layer = section("ablated"), layers.Unflatten(6, 4, 4)
-    flat = ablated.flatten_channels_first(layers.Flatten(), x)
-    assert torch.equal(flat.sort(1).values, layers.Flatten()(x).sort(1).values)
-    assert torch.equal(ablated.unflatten_channels_first(layer, flat), layer(layers.Flatten()(x)))
+    there, back = nn.Sequential(layers.Flatten()), nn.Sequential(layers.Unflatten(6, 4, 4))
+    before = there(x)
+    for network in (there, back):
+        section("ablated").flatten_as_pytorch(network)
+    flat = there(x)
+    assert not torch.equal(flat, before)
+    assert torch.equal(flat.sort(1).values, before.sort(1).values)
+    assert torch.equal(back(flat), x)
 
 
 def test_every_key_of_an_ablation_is_a_key_and_named_in_its_table() -> None:
