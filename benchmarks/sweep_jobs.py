@@ -64,7 +64,8 @@ def sweep(folder: Path, at_once: int, threads: int, seeds: str, keys: Sequence[s
     """One sweep of the jobs, so many at once with so many threads each."""
     before = set(folder.glob("multirun/*"))
     shares = (f"sweep.jobs={at_once}", f"trainer.threads={threads}")
-    ended = run((*VAE, "train", "-m", *keys, seeds, *SWEEP[1:], *shares), folder, threads)
+    at_all = at_once * threads  # the comparison, drawn when no job runs any more, may have them all
+    ended = run((*VAE, "train", "-m", *keys, seeds, *SWEEP[1:], *shares), folder, at_all)
     (made,) = set(folder.glob("multirun/*")) - before
     histories = [read.history for job in made.iterdir() if job.is_dir() and (read := read_progress(job))]
     return Sweep(ended.seconds, sum(row["time/epoch_seconds"] for history in histories for row in history))

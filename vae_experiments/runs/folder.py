@@ -22,7 +22,7 @@ from typing import Any, Literal
 import yaml
 
 from vae_experiments.errors import InputError, RunFailed
-from vae_experiments.files import write_atomically
+from vae_experiments.files import parse_yaml, write_atomically
 from vae_experiments.lock import is_held
 
 COMMAND = "command.json"
@@ -75,7 +75,7 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         """The composed config, as plain containers."""
         try:
-            config = yaml.safe_load((self.path / "config.yaml").read_text())
+            config = parse_yaml((self.path / "config.yaml").read_text())
         except (OSError, yaml.YAMLError) as error:
             raise InputError(f"{self.path / 'config.yaml'}: cannot be read ({error.__class__.__name__})") from error
         if not isinstance(config, dict):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vae_experiments.config.construct import TRUSTED
 from vae_experiments.data.prepare import ImageData, prepare
 from vae_experiments.data.source import Source
@@ -36,6 +38,7 @@ class TrainedRun:
         c = self.config
         vae = build_vae(c.architecture, c.posterior, c.prior, c.likelihood, tuple(self.content["image_shape"]))
         vae.load_state_dict(self.content["state"]["vae"])
+        vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as it was trained: twice as fast
         return vae.eval()
 
 

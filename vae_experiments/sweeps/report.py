@@ -47,21 +47,21 @@ class Report:
             self._attach()
             self._next = now + (now - self._begun) / SHARE
         if self.is_due and now >= self._next:
-            self._start()
+            self._start(alone=False)
 
     def finish(self) -> None:
         """Draws everything once more, and waits for it."""
         if self._process is not None:
             self._process.join()
-        self._start()
+        self._start(alone=True)
         assert self._process is not None
         self._process.join()
         self._attach()
 
-    def _start(self) -> None:
+    def _start(self, *, alone: bool) -> None:
         self.is_due = False
         self._begun = time.monotonic()
-        self._process = start_process(_draw, self._folder.path, Path.cwd())
+        self._process = start_process(_draw, self._folder.path, Path.cwd(), alone)
 
     def _attach(self) -> None:
         assert self._process is not None
@@ -82,13 +82,17 @@ class Report:
         self._parent.describe(page.text(rows, self._folder.comparison))
 
 
-def _draw(sweep: Path, cwd: Path) -> None:
-    """Writes the sweep's comparison; what it says goes to the sweep's log."""
+def _draw(sweep: Path, cwd: Path, alone: bool) -> None:
+    """Writes the sweep's comparison; what it says goes to the sweep's log. `alone`: no job runs any more."""
+    import torch  # takes a second, and is there in a process that was forked
+
     from vae_experiments.comparison.report import write_report
     from vae_experiments.sweeps.job import say_into
 
     os.chdir(cwd)
     os.nice(10)  # the jobs come first
+    if not alone:
+        torch.set_num_threads(1)
     say_into(sweep / "run.log")
     plan, rows = sweep_rows(sweep)
     write_report(rows, plan.keys, sweep / "comparison", title=plan.name)

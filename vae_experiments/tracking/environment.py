@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -46,8 +47,11 @@ def capture(folder: Path) -> Code:
     return code
 
 
+@cache
 def packages() -> str:
-    """Installed distributions, one `name==version` a line, sorted."""
+    """Installed distributions, one `name==version` a line, sorted; as this process, or the one it was forked from, saw
+    them first: what it has imported does not change with them.
+    """
     # Read once for each: every look at a distribution's name parses the whole file again.
     about = (distribution.metadata for distribution in importlib.metadata.distributions())
     found = {f"{each['Name']}=={each['Version']}" for each in about if each["Name"]}  # a half-removed one has none

@@ -8,11 +8,11 @@ from pathlib import Path
 import mlflow.pytorch
 import numpy as np
 import torch
-import yaml
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 
+from vae_experiments.files import parse_yaml
 from vae_experiments.models.vae import VAE
 
 
@@ -93,7 +93,7 @@ def address_model(folder: Path, *, run_id: str, model_id: str, location: str) ->
     """Notes in a saved model which logged model, of which run, it is."""
     # Not Model.load, which takes a path for an address and stumbles over a "#" in it.
     path = folder / "MLmodel"
-    model = Model.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    model = Model.from_dict(parse_yaml(path.read_text(encoding="utf-8")))
     model.run_id, model.model_id, model.model_uuid, model.artifact_path = run_id, model_id, model_id, location
     model.save(str(path))
 

@@ -1,13 +1,15 @@
 """Imported once, by the process that a sweep's jobs are forked from: what takes seconds is there when they start.
 
-Imports only: torch starts its threads at the first parallel loop, and MLflow's store none before it is opened, so
-that nothing is lost by a fork.
+No more than imports and what is found out once: torch starts its threads at the first loop that is long enough for
+two, and MLflow's store none before it is opened, so that nothing is lost by a fork.
 """
 
 import gc
 import signal
+import tempfile
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 
 from vae_experiments import garbage
 
@@ -31,12 +33,18 @@ garbage.seldom()
 for module in MODULES:
     import_module(module)
 with suppress(Exception):  # if not here, each job finds out by itself
+    import torch
     from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
 
     from vae_experiments.runs.story import default_config
+    from vae_experiments.tracking.environment import packages
+    from vae_experiments.tracking.models import save_model
 
     default_config()  # which each job is compared with
+    packages()
     warn_dependency_requirement_mismatches(["mlflow"])  # which packages there are, for the models
+    with tempfile.TemporaryDirectory() as folder:  # torch.export fills its tables
+        save_model(torch.nn.Linear(1, 1), torch.zeros(2, 1), Path(folder) / "model")
 gc.freeze()  # jobs share this memory as long as no one writes to it, were it but to look for garbage
 
 # SIGTERM for the whole group, as a cluster or a terminal sends it, is for the jobs: they save and leave.
