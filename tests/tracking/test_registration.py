@@ -28,7 +28,7 @@ def enter(config: TrackingConfig, folder: Path) -> Enter:
         journal = register(
             Store.open(config), config, run_name="job", folder=folder, tags={}, parent_run_id="a" * 32, scheduled=True
         )
-        return str(journal.entries[0].data["run_id"])
+        return str(journal.start.data["run_id"])
 
     return once
 
@@ -52,7 +52,7 @@ def test_a_job_that_waits_its_turn_is_no_dead_process(config: TrackingConfig, fo
 def test_a_run_that_is_begun_at_once_is_running(config: TrackingConfig, folder: Path) -> None:
     with RunLock(folder):
         journal = register(Store.open(config), config, run_name="run", folder=folder, tags={})
-        assert statuses(config) == {journal.entries[0].data["run_id"]: "RUNNING"}
+        assert statuses(config) == {journal.start.data["run_id"]: "RUNNING"}
 
 
 def test_a_kill_before_the_journal_s_first_line_makes_no_second_run(

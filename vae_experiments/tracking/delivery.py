@@ -120,7 +120,7 @@ class Delivery:
         self._wait = min(2 * self._wait, _BACK_OFF[1])
 
     def _sender_of(self, store: Store) -> Sender:
-        start = self._journal.entries[0].data
+        start = self._journal.start.data
         return Sender(store.client, start["run_id"], start["experiment_id"], self._folder)
 
 

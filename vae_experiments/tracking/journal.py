@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shlex
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -39,8 +40,9 @@ class Entry:
 class Journal:
     """An append-only file of entries in a run's folder, and a cursor beside it.
 
+    What has arrived is on disk alone: a long run's journal takes no memory.
+
     Attributes:
-        entries: everything written so far, oldest first.
         size: of the file, in bytes.
     """
 
@@ -48,16 +50,22 @@ class Journal:
         """Opens the journal in `folder`, or begins one; a last line that a kill cut short is dropped."""
         self.path = folder / JOURNAL
         self._cursor = folder / CURSOR
-        self.entries: list[Entry] = []
         with writing(self.path):
             self.path.touch()
         self.size = 0
+        self._sent, left = self._read_cursor()
+        self._start: Entry | None = None
+        self._pending: deque[Entry] = deque()
+        self._left: dict[int, Entry] = {}  # by their ends
         for entry, end in _read(self.path):
             self.size = end
             if entry is not None:
-                self.entries.append(entry)
+                self._start = self._start or entry
+                if end > self._sent:
+                    self._pending.append(entry)
+                elif end in left:
+                    self._left[end] = entry
         self._cut()
-        self._sent, self._left = self._read_cursor()
 
     def append(self, kind: Kind, time: int, **data: object) -> Entry:
         """Writes an entry through to the disk.
@@ -78,37 +86,41 @@ class Journal:
                 raise
         self.size += len(line)
         entry = Entry(kind, time, json.loads(line), self.size)
-        self.entries.append(entry)
+        self._start = self._start or entry
+        self._pending.append(entry)
         return entry
+
+    @property
+    def start(self) -> Entry:
+        """The first entry, which says whose journal it is; there has to be one."""
+        assert self._start is not None
+        return self._start
 
     @property
     def pending(self) -> list[Entry]:
         """What is not known to have arrived, oldest first, without what was passed over."""
-        fresh: list[Entry] = []
-        for entry in reversed(self.entries):
-            if entry.end <= self._sent:
-                break
-            fresh.append(entry)
-        return fresh[::-1]
+        return list(self._pending)
 
     @property
     def left(self) -> list[Entry]:
-        """What the store would not take while it took other things."""
-        return [entry for entry in self.entries if entry.end in self._left] if self._left else []
+        """What the store would not take while it took other things, oldest first."""
+        return [self._left[end] for end in sorted(self._left)]
 
     def sent(self, entry: Entry) -> None:
         """Notes that `entry`, and everything before it that was not passed over, has arrived."""
-        self._left.discard(entry.end)
-        self._sent = max(self._sent, entry.end)
-        self._write_cursor()
+        self._left.pop(entry.end, None)
+        self._advance(entry.end)
 
     def pass_over(self, entry: Entry) -> None:
         """Leaves `entry` for later, so that it does not hold up what comes after it."""
-        self._left.add(entry.end)
-        self._sent = max(self._sent, entry.end)
-        self._write_cursor()
+        self._left[entry.end] = entry
+        self._advance(entry.end)
 
-    def _write_cursor(self) -> None:
+    def _advance(self, end: int) -> None:
+        """Moves the cursor to there, if it is not farther."""
+        self._sent = max(self._sent, end)
+        while self._pending and self._pending[0].end <= self._sent:
+            self._pending.popleft()
         # Not synced, and not missed on a full disk: an old cursor only makes the sender compare more.
         draft = self._cursor.with_suffix(".tmp")
         with suppress(OSError):
@@ -156,15 +168,16 @@ def _read(path: Path) -> Iterator[tuple[Entry | None, int]]:
                 yield None, end
 
 
-def read_entries(folder: Path) -> list[Entry]:
-    """The journal of `folder`, read without touching it; empty where there is none."""
+def read_entries(folder: Path) -> Iterator[Entry]:
+    """The journal of `folder`, read without touching it; nothing where there is none."""
     path = folder / JOURNAL
-    return [entry for entry, _ in _read(path) if entry is not None] if path.is_file() else []
+    if path.is_file():
+        yield from (entry for entry, _ in _read(path) if entry is not None)
 
 
 def is_tracked(folder: Path) -> bool:
     """Whether `folder` belongs to an MLflow run, which `Tracker.resume` then continues."""
-    return any(entry.kind == "start" for entry in read_entries(folder)[:1])
+    return _start_of(folder) is not None
 
 
 def read_start(folder: Path) -> Entry:
@@ -173,10 +186,15 @@ def read_start(folder: Path) -> Entry:
     Raises:
         InputError: `folder` is not the folder of a tracked run.
     """
-    for entry in read_entries(folder)[:1]:
-        if entry.kind == "start":
-            return entry
-    raise InputError(f"{folder}: not the folder of a tracked run (no {JOURNAL} that begins one)")
+    start = _start_of(folder)
+    if start is None:
+        raise InputError(f"{folder}: not the folder of a tracked run (no {JOURNAL} that begins one)")
+    return start
+
+
+def _start_of(folder: Path) -> Entry | None:
+    first = next(read_entries(folder), None)
+    return first if first is not None and first.kind == "start" else None
 
 
 def last_status(folder: Path) -> str | None:

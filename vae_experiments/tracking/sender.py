@@ -19,6 +19,7 @@ from mlflow.entities import (
 from vae_experiments.tracking.journal import Entry
 from vae_experiments.tracking.models import address_model
 from vae_experiments.tracking.names import DIGEST_TAG
+from vae_experiments.tracking.steps import Steps
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ class Sender:
         self._run_id = run_id
         self._experiment_id = experiment_id
         self._folder = folder
-        self._arrived: dict[str, set[int]] = {}  # of a metric: steps that the store has
+        self._arrived: dict[str, Steps] = {}  # of a metric: steps that the store has
 
     def send(self, entry: Entry, *, doubtful: bool) -> None:
         """Sends `entry`; `doubtful` if it may have arrived before.
@@ -97,9 +98,11 @@ class Sender:
             if name in self._arrived:
                 self._arrived[name].add(step)
 
-    def _steps(self, name: str) -> set[int]:
+    def _steps(self, name: str) -> Steps:
         if name not in self._arrived:
-            self._arrived[name] = {m.step for m in self._client.get_metric_history(self._run_id, name)}
+            self._arrived[name] = steps = Steps()
+            for metric in self._client.get_metric_history(self._run_id, name):
+                steps.add(metric.step)
         return self._arrived[name]
 
     def _send_path(self, path: str, folder: str) -> None:

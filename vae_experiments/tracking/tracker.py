@@ -4,6 +4,7 @@ import json
 import logging
 import shlex
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -22,10 +23,20 @@ from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.tracking.dataset import describe
 from vae_experiments.tracking.delivery import Delivery
 from vae_experiments.tracking.environment import capture
-from vae_experiments.tracking.journal import Ending, Entry, Journal, Kind, last_status, read_start, writing
+from vae_experiments.tracking.journal import (
+    Ending,
+    Entry,
+    Journal,
+    Kind,
+    last_status,
+    read_entries,
+    read_start,
+    writing,
+)
 from vae_experiments.tracking.models import halves, save_model, weights_digest
 from vae_experiments.tracking.opening import StoreUnreachableError
 from vae_experiments.tracking.registration import now, process_tags, register
+from vae_experiments.tracking.steps import Steps
 from vae_experiments.tracking.store import Store
 
 _log = logging.getLogger(__name__)
@@ -47,16 +58,16 @@ class Tracker:
 
     def __init__(self, folder: Path, journal: Journal, delivery: Delivery, uri: str) -> None:
         """Use `start` or `resume`."""
-        self.run_id: str = journal.entries[0].data["run_id"]
+        self.run_id: str = journal.start.data["run_id"]
         self.uri = shown(uri)
         self._folder = folder
         self._journal = journal
         self._delivery = delivery
         self._params: dict[str, str] = {}
-        self._steps: set[tuple[str, int]] = set()
+        self._steps: defaultdict[str, Steps] = defaultdict(Steps)  # of each metric
         self._images: dict[tuple[str, int], str] = {}
         self._once: set[tuple[str, ...]] = set()  # datasets and models
-        for entry in journal.entries:
+        for entry in read_entries(folder):
             self._remember(entry)
 
     @classmethod
@@ -95,7 +106,7 @@ class Tracker:
         tracker = cls.reopen(config, folder)
         tracker._write("status", status="RUNNING")
         tracker.set_tags(process_tags(tracker._folder))
-        if not any(entry.data.get("folder") == "environment" for entry in tracker._journal.entries):
+        if not any(entry.data.get("folder") == "environment" for entry in read_entries(tracker._folder)):
             tracker._log_environment()  # it was registered only
         return tracker
 
@@ -179,7 +190,7 @@ class Tracker:
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Logs one batch of values for one step (an epoch, from 1)."""
         clean = {names.key(name): float(value) for name, value in metrics.items()}
-        new = {name: value for name, value in clean.items() if (name, step) not in self._steps}
+        new = {name: value for name, value in clean.items() if step not in self._steps[name]}
         if new:
             self._write("metrics", metrics=new, step=step)
 
@@ -265,7 +276,8 @@ class Tracker:
             case "params":
                 self._params |= data["params"]
             case "metrics":
-                self._steps |= {(name, data["step"]) for name in data["metrics"]}
+                for name in data["metrics"]:
+                    self._steps[name].add(data["step"])
             case "image":
                 self._images[data["key"], data["step"]] = data["name"]
             case "dataset":
