@@ -9,7 +9,7 @@ from vae_experiments.models.layers import (
     Conv2d,
     ConvTranspose2d,
     Flatten,
-    LateConv2d,
+    LateBlock,
     RepeatedOverSquares,
     SquareMeans,
     Unflatten,
@@ -94,8 +94,8 @@ def test_images_are_flattened_and_restored_where_they_lie() -> None:
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
-def test_a_late_convolution_changes_nothing_before_its_time(precision: torch.dtype) -> None:
-    layer = LateConv2d(6, 3, start=2)
+def test_a_late_block_changes_nothing_before_its_time(precision: torch.dtype) -> None:
+    layer = LateBlock(Conv2d(6, 6, 3, padding=1), start=2)
     layer.become_identity()
     x = torch.rand(2, 6, 5, 4).to(precision)
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
@@ -104,12 +104,13 @@ def test_a_late_convolution_changes_nothing_before_its_time(precision: torch.dty
         y = layer.train()(x)
     assert torch.equal(y, x)
     y.sum().backward()
-    assert layer.weight.grad is not None
+    assert layer.convolution.weight.grad is not None
     assert layer.passes == 2
 
 
-def test_a_late_convolution_counts_on_from_a_checkpoint() -> None:
-    layer, later, x = LateConv2d(6, 3, start=1), LateConv2d(6, 3, start=1), torch.rand(1, 6, 4, 4)
+def test_a_late_block_counts_on_from_a_checkpoint() -> None:
+    layer, later = (LateBlock(Conv2d(6, 6, 3, padding=1), start=1) for _ in range(2))
+    x = torch.rand(1, 6, 4, 4)
     assert layer(x) is x
     later.load_state_dict(layer.state_dict())
     assert later(x) is not x

@@ -119,31 +119,31 @@ def has_tiles() -> bool:
     return torch.cpu._is_amx_tile_supported()
 
 
-class LateConv2d(Conv2d):
-    """Begins as the identity, and joins the training after a while (Net2DeeperNet, Chen et al. 2016).
+class LateBlock(nn.Module):
+    """Layers that join the training after a while, and are left out until then (Net2DeeperNet, Chen et al. 2016).
 
-    Until then it costs nothing: where its input is not negative, behind a ReLU, leaving it out changes no value.
-    Input and output have the same shape.
+    That changes no value where they begin as the identity, as `become_identity` makes them; but they cost nothing.
 
     Args:
-        channels: of both.
-        kernel_size: odd.
+        convolution: of as many input as output channels, to the same size.
         start: the training passes that are made without it; counted in the buffer `passes`.
     """
 
     passes: Tensor
 
-    def __init__(self, channels: int, kernel_size: int, start: int) -> None:
-        super().__init__(channels, channels, kernel_size, padding=kernel_size // 2)
+    def __init__(self, convolution: nn.Conv2d, start: int) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.activation = nn.ReLU()
         self.start = start
         self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
         self._has_joined = False
 
     def become_identity(self) -> None:
-        """Its first weights."""
-        nn.init.dirac_(self.weight)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+        """Of inputs that are not negative, as behind a ReLU."""
+        nn.init.dirac_(self.convolution.weight)
+        if self.convolution.bias is not None:
+            nn.init.zeros_(self.convolution.bias)
 
     @property
     def waits(self) -> bool:
@@ -156,7 +156,8 @@ class LateConv2d(Conv2d):
         if self.training and self.waits:
             self.passes += 1
             return x
-        return super().forward(x)
+        y: Tensor = self.activation(self.convolution(x))
+        return y
 
 
 def add_bias(y: Tensor, bias: Tensor) -> Tensor:

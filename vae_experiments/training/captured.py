@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from vae_experiments.data.batches import Batch, binarize
-from vae_experiments.models.layers import LateConv2d
+from vae_experiments.models.layers import LateBlock
 from vae_experiments.objectives import Progress, Schedule
 from vae_experiments.training.run import TrainingRun
 from vae_experiments.training.step import Step, draw_noise
@@ -99,7 +99,7 @@ class CapturedStep(Step):
 
     @property
     def _waits_for_layers(self) -> bool:
-        return any(isinstance(layer, LateConv2d) and layer.waits for layer in self._run.state.vae.modules())
+        return any(isinstance(layer, LateBlock) and layer.waits for layer in self._run.state.vae.modules())
 
 
 def inputs(run: TrainingRun, rows: NDArray[np.int64], noise: Tensor, uniform: Tensor | None) -> list[Tensor]:

@@ -8,7 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from vae_experiments.data.batches import Batch, binarize
-from vae_experiments.models.layers import LateConv2d
+from vae_experiments.models.layers import LateBlock
 from vae_experiments.models.posteriors import Distribution
 from vae_experiments.models.vae import VAE
 from vae_experiments.objectives import Objective, Progress, Terms
@@ -83,7 +83,7 @@ class StepModule(nn.Module):
 
 def parallel(step: StepModule) -> DistributedDataParallel:
     """The same on several processes, with their gradients averaged."""
-    return DistributedDataParallel(step, find_unused_parameters=any(isinstance(m, LateConv2d) for m in step.modules()))
+    return DistributedDataParallel(step, find_unused_parameters=any(isinstance(m, LateBlock) for m in step.modules()))
 
 
 def draw(run: TrainingRun, rows: NDArray[np.int64]) -> Batch:

@@ -8,7 +8,7 @@ from torch import nn
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures.base import Architecture, activation
-from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, LateConv2d, Unflatten
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, LateBlock, Unflatten
 from vae_experiments.models.shapes import ImageShape
 
 Positive = Annotated[int, Ge(1)]
@@ -78,12 +78,8 @@ class Conv(Architecture):
         channels = image_shape[0]
         for filters, stride in zip(self.filters, self.strides, strict=True):
             late = self.deepen_at > 0 and stride == 1 and channels == filters and len(layers) > 0
-            layers += [
-                LateConv2d(filters, self.kernel_size, self.deepen_at)
-                if late
-                else Conv2d(channels, filters, self.kernel_size, stride, padding=self.kernel_size // 2),
-                activation(self.activation),
-            ]
+            convolution = Conv2d(channels, filters, self.kernel_size, stride, padding=self.kernel_size // 2)
+            layers += [LateBlock(convolution, self.deepen_at)] if late else [convolution, activation(self.activation)]
             channels = filters
         height, width = self._sizes(image_shape)[-1]
         layers += [
@@ -96,7 +92,7 @@ class Conv(Architecture):
     def initialize(self, network: nn.Module) -> None:
         super().initialize(network)
         for layer in network.modules():
-            if isinstance(layer, LateConv2d):
+            if isinstance(layer, LateBlock):
                 layer.become_identity()
 
     def decoder(self, image_shape: ImageShape, params_per_channel: int) -> nn.Module:
