@@ -114,7 +114,7 @@ def markdown(measured: Measured) -> str:
     """The section."""
     lines = [
         f"- A default run of one epoch of MNIST: {measured.peak / 2**20:,.0f} MiB at most.",
-        f"- Growth from epoch {EPOCHS // 2} to {EPOCHS}: {measured.growth / 2**10:+.1f} KiB an epoch (their history).",
+        f"- Growth from epoch {EPOCHS // 2} to {EPOCHS}: {measured.growth / 2**10:+.1f} KiB an epoch (its metrics).",
     ]
     if measured.rates is None:
         lines.append("- Data larger than memory: not measured, for want of a control group (root on Linux).")

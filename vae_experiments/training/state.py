@@ -1,5 +1,6 @@
 """Everything a run needs in order to go on as if it had never stopped."""
 
+import sys
 import time
 from dataclasses import InitVar, dataclass, field
 from typing import Any
@@ -44,7 +45,7 @@ class TrainingState:
         self.images = 0
         self.seconds = 0.0
         self.sums.zero_()
-        self.history.append(metrics)
+        self.history.append({sys.intern(name): value for name, value in metrics.items()})  # each name in memory once
 
     def state_dict(self) -> dict[str, Any]:
         """Plain containers and tensors."""
