@@ -1,22 +1,15 @@
-"""Files: written whole or not at all, read fast, told apart by what is in them."""
+"""Files written whole or not at all, and told apart by what is in them."""
 
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import yaml
 from filelock import FileLock
 
 GZIP_MAGIC = b"\x1f\x8b"
-_YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first, which needs libyaml, is ten times as fast
-
-
-def parse_yaml(text: str) -> Any:
-    """What a YAML document says, in plain containers. Raises yaml.YAMLError."""
-    return yaml.load(text, _YAML)  # noqa: S506
 
 
 def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:

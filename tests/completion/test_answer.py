@@ -136,7 +136,8 @@ def test_it_is_quick_and_imports_nothing_heavy() -> None:
 import sys
 from vae_experiments.cli import main
 main(["--complete", "bash", sys.argv[1]])
-print(*(name for name in ("torch", "mlflow", "hydra", "omegaconf", "numpy", "pydantic") if name in sys.modules))
+heavy = ("torch", "mlflow", "hydra", "omegaconf", "numpy", "pydantic", "filelock")
+print(*(name for name in heavy if name in sys.modules))
 """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     ask = [sys.executable, "-c", code, "vae train trainer.precision="]

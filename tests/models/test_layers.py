@@ -108,6 +108,13 @@ def test_a_late_block_changes_nothing_before_its_time(precision: torch.dtype) ->
     assert layer.passes == 2
 
 
+def test_a_late_block_that_has_joined_is_its_convolution_and_a_relu() -> None:
+    convolution, x = Conv2d(6, 6, 3, padding=1), torch.randn(2, 6, 5, 4)
+    y = LateBlock(convolution, start=0)(x)
+    assert torch.equal(y, convolution(x).relu())
+    assert (y > 0).any()
+
+
 def test_a_late_block_counts_on_from_a_checkpoint() -> None:
     layer, later = (LateBlock(Conv2d(6, 6, 3, padding=1), start=1) for _ in range(2))
     x = torch.rand(1, 6, 4, 4)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -43,6 +45,21 @@ def test_devices_that_the_user_chose_are_those_that_are_shared_out(
 def executor(tmp_path: Path) -> Iterator[LocalExecutor]:
     with LocalExecutor(tmp_path, jobs=2) as executor:
         yield executor
+
+
+def test_the_server_of_jobs_leaves_cuda_alone_which_they_could_not_use_otherwise() -> None:
+    code = """
+import torch
+
+asked = []
+torch.backends.cuda.is_built = lambda: True
+torch.cuda.is_available = lambda: asked.append("available")
+torch.cuda._lazy_init = lambda: asked.append("begun")
+import vae_experiments.sweeps.executors.preload
+
+print(asked)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
 def started(executor: LocalExecutor, folder: Path, config: object) -> LocalHandle:

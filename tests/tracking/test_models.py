@@ -13,7 +13,7 @@ from vae_experiments.models.posteriors import DiagonalGaussian
 from vae_experiments.models.priors import StandardNormal
 from vae_experiments.models.vae import VAE
 from vae_experiments.tracking.config import TrackingConfig
-from vae_experiments.tracking.models import weights_digest
+from vae_experiments.tracking.models import freeze, halves, weights_digest
 from vae_experiments.tracking.store import Store
 from vae_experiments.tracking.tracker import Tracker
 
@@ -44,6 +44,13 @@ def vae() -> VAE:
     torch.manual_seed(0)
     architecture = Conv(latent_dim=3, batch_size=4, filters=[4, 8], strides=[1, 2], dense=8)
     return build_vae(architecture, DiagonalGaussian, StandardNormal, Bernoulli(), (2, 9, 11))
+
+
+def test_what_is_exported_lies_in_memory_in_plain_order(vae: VAE) -> None:
+    vae = vae.to(memory_format=torch.channels_last)
+    for module, _ in halves(vae).values():
+        assert not all(parameter.is_contiguous() for parameter in module.parameters())
+        assert all(parameter.is_contiguous() for parameter in freeze(module).parameters())
 
 
 def test_the_models_load_and_serve_without_this_package(

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from vae_experiments.completion.schema import Where, choices, class_of
-from vae_experiments.files import parse_yaml
+from vae_experiments.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)

@@ -120,9 +120,10 @@ def has_tiles() -> bool:
 
 
 class LateBlock(nn.Module):
-    """Layers that join the training after a while, and are left out until then (Net2DeeperNet, Chen et al. 2016).
+    """A convolution and its ReLU that join the training after a while (Net2DeeperNet, Chen et al. 2016).
 
-    That changes no value where they begin as the identity, as `become_identity` makes them; but they cost nothing.
+    Until then training leaves them out, which costs nothing and, where they begin as the identity (`become_identity`),
+    changes no value. In eval mode they are always computed.
 
     Args:
         convolution: of as many input as output channels, to the same size.

@@ -22,8 +22,9 @@ from typing import Any, Literal
 import yaml
 
 from vae_experiments.errors import InputError, RunFailed
-from vae_experiments.files import parse_yaml, write_atomically
+from vae_experiments.files import write_atomically
 from vae_experiments.lock import is_held
+from vae_experiments.yaml_text import parse_yaml
 
 COMMAND = "command.json"
 

@@ -34,11 +34,21 @@ class TrainedRun:
         return prepare(source or self.config.dataset, self.config.seed)
 
     def vae(self) -> VAE:
-        """The model, on the CPU, ready to be used."""
+        """The model, on the CPU, ready to be used.
+
+        Raises:
+            InputError: its weights are of another network than its config now makes.
+        """
         c = self.config
         vae = build_vae(c.architecture, c.posterior, c.prior, c.likelihood, tuple(self.content["image_shape"]))
-        vae.load_state_dict(self.content["state"]["vae"])
-        vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as it was trained: twice as fast
+        try:
+            vae.load_state_dict(self.content["state"]["vae"])
+        except RuntimeError as error:
+            raise InputError(
+                f"{self.reference.name}: its checkpoint does not fit the network that its config names: it was written "
+                "by another version of that architecture"
+            ) from error
+        vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # whatever it was: twice as fast
         return vae.eval()
 
 

@@ -49,8 +49,9 @@ def capture(folder: Path) -> Code:
 
 @cache
 def packages() -> str:
-    """Installed distributions, one `name==version` a line, sorted; as this process, or the one it was forked from, saw
-    them first: what it has imported does not change with them.
+    """Installed distributions, one `name==version` a line, sorted.
+
+    Looked up once, in a sweep by the process that its jobs are forked from: what was imported stays, too.
     """
     # Read once for each: every look at a distribution's name parses the whole file again.
     about = (distribution.metadata for distribution in importlib.metadata.distributions())

@@ -40,7 +40,7 @@ class Entry:
 class Journal:
     """An append-only file of entries in a run's folder, and a cursor beside it.
 
-    What has arrived is on disk alone: a long run's journal takes no memory.
+    Only what has not arrived is in memory.
 
     Attributes:
         size: of the file, in bytes.

@@ -12,8 +12,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 
-from vae_experiments.files import parse_yaml
 from vae_experiments.models.vae import VAE
+from vae_experiments.yaml_text import parse_yaml
 
 
 class PosteriorMean(nn.Module):
@@ -60,6 +60,14 @@ def weights_digest(module: nn.Module) -> str:
     return sha.hexdigest()
 
 
+def freeze(module: nn.Module) -> nn.Module:
+    """A copy to be exported: on the CPU, in float32, in eval mode, without gradients."""
+    frozen = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
+    for parameter in frozen.parameters():  # channels_last would be frozen into the graph as strides
+        parameter.data = parameter.data.contiguous()
+    return frozen
+
+
 def save_model(module: nn.Module, example: Tensor, folder: Path) -> None:
     """Writes `module` (one float32 tensor in, one out, both [N, ...]) as an MLflow model.
 
@@ -71,10 +79,7 @@ def save_model(module: nn.Module, example: Tensor, folder: Path) -> None:
         example: an input [2, ...]; a batch of 1 would be frozen into the graph.
         folder: replaced if it exists.
     """
-    # channels_last would be frozen into the graph as strides
-    frozen = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
-    for parameter in frozen.parameters():
-        parameter.data = parameter.data.contiguous()
+    frozen = freeze(module)
     example = example.detach().to(device="cpu", dtype=torch.float32)
     shutil.rmtree(folder, ignore_errors=True)
     with torch.no_grad():  # inference's layers into the graph, not training's

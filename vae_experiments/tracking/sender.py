@@ -100,9 +100,10 @@ class Sender:
 
     def _steps(self, name: str) -> Steps:
         if name not in self._arrived:
-            self._arrived[name] = steps = Steps()
+            steps = Steps()
             for metric in self._client.get_metric_history(self._run_id, name):
                 steps.add(metric.step)
+            self._arrived[name] = steps
         return self._arrived[name]
 
     def _send_path(self, path: str, folder: str) -> None:

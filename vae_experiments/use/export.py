@@ -1,6 +1,5 @@
 """A model's two halves as files that other programs load, each checked against the model itself."""
 
-import copy
 import importlib.util
 import logging
 import os
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from vae_experiments.errors import InputError
 from vae_experiments.generation.inference import evaluating
 from vae_experiments.models.vae import VAE
-from vae_experiments.tracking.models import halves
+from vae_experiments.tracking.models import freeze, halves
 
 Format = Literal["onnx", "pt2"]
 
@@ -62,7 +61,7 @@ def export(
     """
     inputs = _inputs(vae)
     for half, (module, example) in halves(vae).items():
-        frozen = copy.deepcopy(module).eval().requires_grad_(False)
+        frozen = freeze(module)
         with _quiet(), torch.no_grad():  # inference's layers into the graph, not training's
             try:
                 program = torch.export.export(frozen, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))

@@ -44,10 +44,11 @@ class TrainedModel:
         """The run's model, on `device`.
 
         Raises:
-            InputError: PyTorch has no such device here.
+            InputError: PyTorch has no such device here, or as `TrainedRun.vae`.
         """
+        vae = run.vae()
         try:
-            vae = run.vae().to(torch.device(device))
+            vae = vae.to(torch.device(device))
         except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch built without CUDA
             raise InputError(f"device={device}: {str(error).splitlines()[0]}") from error
         return cls(vae, run.reference.name, run.reference.run_id, run)

@@ -1,7 +1,7 @@
 """Imported once, by the process that a sweep's jobs are forked from: what takes seconds is there when they start.
 
-No more than imports and what is found out once: torch starts its threads at the first loop that is long enough for
-two, and MLflow's store none before it is opened, so that nothing is lost by a fork.
+Imports, and what would be found out by each job anew. Nothing of that starts what a fork would lose or break: torch's
+threads, which begin with the first loop that is long enough for two; those of MLflow's store; CUDA.
 """
 
 import gc
@@ -43,8 +43,10 @@ with suppress(Exception):  # if not here, each job finds out by itself
     default_config()  # which each job is compared with
     packages()
     warn_dependency_requirement_mismatches(["mlflow"])  # which packages there are, for the models
-    with tempfile.TemporaryDirectory() as folder:  # torch.export fills its tables
-        save_model(torch.nn.Linear(1, 1), torch.zeros(2, 1), Path(folder) / "model")
+    # torch.export fills its tables; but it asks whether there is a GPU, which no process may that forks.
+    if not (torch.backends.cuda.is_built() or torch.xpu._is_compiled()):
+        with tempfile.TemporaryDirectory() as scratch:
+            save_model(torch.nn.Linear(1, 1), torch.zeros(2, 1), Path(scratch) / "model")
 gc.freeze()  # jobs share this memory as long as no one writes to it, were it but to look for garbage
 
 # SIGTERM for the whole group, as a cluster or a terminal sends it, is for the jobs: they save and leave.
