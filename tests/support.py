@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+import torch
+
 from vae_experiments.training.checkpoints import load_checkpoint
 
 # A run as small as a run can be: 200 digits, four steps an epoch.
@@ -24,6 +27,8 @@ TINY = [
     "figures.epoch_manifold_size=3",
 ]
 BARE = [*TINY, "tracking=off", "hooks.gallery=null"]  # and with nothing but the training
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support import needs_gpu
 from torch import Tensor, nn
 
 from vae_experiments.models import layers
@@ -15,7 +16,7 @@ from vae_experiments.models.layers import (
     Unflatten,
 )
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
+DEVICES = ["cpu", pytest.param("cuda", marks=needs_gpu)]
 
 
 def values_and_gradients(layer: nn.Module, x: Tensor, weights: Tensor) -> list[Tensor]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from assembled import Config, LeaveAfter, numbers, start
+from support import needs_gpu
 from torch import Tensor
 
 from vae_experiments.errors import Interrupted, RunFailed
@@ -19,8 +20,6 @@ from vae_experiments.training.captured import CapturedStep, Dials, can_be_captur
 from vae_experiments.training.checkpoints import LAST, digest, load_checkpoint
 from vae_experiments.training.loop import build_step, fit
 from vae_experiments.training.run import Hook, TrainingRun
-
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 Compose = Callable[..., Config]
 
@@ -68,7 +67,7 @@ def composed() -> Compose:
     return partial(assembled.composed, *KEYS)
 
 
-@gpu
+@needs_gpu
 @pytest.mark.parametrize("name", [*EXACT, *ROUNDED, *REFUSED])
 def test_captured_steps_are_the_same_steps(composed: Compose, name: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
@@ -85,7 +84,7 @@ def test_captured_steps_are_the_same_steps(composed: Compose, name: str, caplog:
         assert digest(captured.state.vae.state_dict()) == digest(plain.state.vae.state_dict())
 
 
-@gpu
+@needs_gpu
 @pytest.mark.parametrize("keys", [[], *ROUNDED.values()], ids=["default", *ROUNDED])
 def test_a_captured_run_goes_on_from_its_checkpoint(composed: Compose, tmp_path: Path, keys: list[str]) -> None:
     undisturbed = start(composed(*keys))
@@ -108,7 +107,7 @@ class ByStep(Objective):
         return terms if progress.step < 12 else terms._replace(loss=2 * terms.loss)
 
 
-@gpu
+@needs_gpu
 def test_what_decides_by_the_step_is_not_captured(composed: Compose, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     runs = [start(composed()), start(composed("trainer.cuda_graphs=false"))]
@@ -132,7 +131,7 @@ class Poison(Hook):
             self.before = digest(run.state.vae.state_dict())
 
 
-@gpu
+@needs_gpu
 def test_a_captured_step_that_is_not_finite_updates_nothing(composed: Compose) -> None:
     poison = Poison(step=7)
     run = start(composed(), poison)

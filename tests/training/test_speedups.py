@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from assembled import numbers, start
+from support import needs_gpu
 from torch import Tensor, nn
 
 from vae_experiments.data.batches import Images
@@ -16,10 +17,8 @@ from vae_experiments.models.layers import Conv2d, ConvTranspose2d
 from vae_experiments.runs import assemble
 from vae_experiments.training.loop import fit
 
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-
-@pytest.mark.parametrize("key", ["channels_last", "rewritten_layers", pytest.param("cuda_graphs", marks=gpu)])
+@pytest.mark.parametrize("key", ["channels_last", "rewritten_layers", pytest.param("cuda_graphs", marks=needs_gpu)])
 def test_without_it_a_run_comes_to_the_same_numbers(key: str) -> None:
     keys = ["trainer.precision=float32", "trainer.max_epochs=1", "dataset.split.train=0.08", "dataset.split.test=0.9"]
     plain, fast = (start(assembled.composed(*keys, f"trainer.{key}={on}")) for on in (False, True))

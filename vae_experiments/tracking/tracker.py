@@ -39,6 +39,8 @@ from vae_experiments.tracking.registration import now, process_tags, register
 from vae_experiments.tracking.steps import Steps
 from vae_experiments.tracking.store import Store
 
+ENVIRONMENT = "environment"  # the folder of what the run runs on
+
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +68,7 @@ class Tracker:
         self._params: dict[str, str] = {}
         self._steps: defaultdict[str, Steps] = defaultdict(Steps)  # of each metric
         self._images: dict[tuple[str, int], str] = {}
-        self._once: set[tuple[str, ...]] = set()  # datasets and models
+        self._once: set[tuple[str, ...]] = set()  # datasets, models and the environment
         for entry in read_entries(folder):
             self._remember(entry)
 
@@ -106,7 +108,7 @@ class Tracker:
         tracker = cls.reopen(config, folder)
         tracker._write("status", status="RUNNING")
         tracker.set_tags(process_tags(tracker._folder))
-        if not any(entry.data.get("folder") == "environment" for entry in read_entries(tracker._folder)):
+        if (ENVIRONMENT,) not in tracker._once:
             tracker._log_environment()  # it was registered only
         return tracker
 
@@ -153,13 +155,13 @@ class Tracker:
         return cls(folder, journal, Delivery(journal, folder, reopen, store=store), uri)
 
     def _log_environment(self) -> None:
-        environment = self._folder / "environment"
+        environment = self._folder / ENVIRONMENT
         with writing(environment):
             code = capture(environment)
         if code.commit:
             self.set_tags({"mlflow.source.git.commit": code.commit})
         for path in sorted(environment.iterdir()):
-            self.log_artifact(path, "environment")
+            self.log_artifact(path, ENVIRONMENT)
 
     def log_config(self, config: Mapping[str, object], path: Path) -> None:
         """Logs a composed config: every value as a parameter with a dotted key, without the store's password.
@@ -280,6 +282,8 @@ class Tracker:
                     self._steps[name].add(data["step"])
             case "image":
                 self._images[data["key"], data["step"]] = data["name"]
+            case "artifact" if data["folder"] == ENVIRONMENT:
+                self._once.add((ENVIRONMENT,))
             case "dataset":
                 self._once.add(("dataset", data["dataset"]["name"], data["dataset"]["digest"]))
             case "model":
