@@ -26,6 +26,7 @@ KEYS = {
     "precision": "trainer.precision=float32",
     "layout": "trainer.channels_last=false",
     "layers": "trainer.rewritten_layers=false",
+    "tiles": "trainer.tile_kernels=false",
     "memory": "trainer.keep_memory=false",
     "fused": "optimizer.fused=false",
 }
@@ -54,6 +55,8 @@ def main() -> None:
     vae = build_vae(config.architecture, config.posterior, config.prior, config.likelihood, SHAPE)
     if not config.trainer.rewritten_layers:
         layers.compute_as_pytorch(vae)
+    if not config.trainer.tile_kernels:
+        layers.compute_without_tiles(vae)
     if what == "order":
         for half in (vae.encoder, vae.decoder):
             assert isinstance(half, nn.Sequential)

@@ -16,6 +16,7 @@ WITHOUT = {
     "layout": "channels last in memory (`trainer.channels_last=false`)",
     "order": "flattening in the order of channels last (no key: the weights would be other ones)",
     "layers": "convolutions computed another way (`trainer.rewritten_layers=false`)",
+    "tiles": "convolutions compiled for the CPU's tile units (`trainer.tile_kernels=false`)",
     "memory": "memory kept from the kernel (`trainer.keep_memory=false`)",
     "fused": "all weights updated in one pass (`optimizer.fused=false`)",
 }

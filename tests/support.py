@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vae_experiments.kernels import compiled
 from vae_experiments.training.checkpoints import load_checkpoint
 
 # A run as small as a run can be: 200 digits, four steps an epoch.
@@ -29,6 +30,9 @@ TINY = [
 BARE = [*TINY, "tracking=off", "hooks.gallery=null"]  # and with nothing but the training
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+needs_tiles = pytest.mark.skipif(
+    compiled.tiles() is None, reason=f"needs the kernels for tile units ({compiled.why_not()})"
+)
 
 
 @dataclass(frozen=True)

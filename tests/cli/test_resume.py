@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from support import BARE, TINY, Vae, command, continued, only_folder, results, run_process, status_of, weights
+from support import (
+    BARE,
+    TINY,
+    Vae,
+    command,
+    continued,
+    needs_tiles,
+    only_folder,
+    results,
+    run_process,
+    status_of,
+    weights,
+)
 
 from vae_experiments.tracking.journal import read_start
 from vae_experiments.training.checkpoints import digest
@@ -226,6 +238,17 @@ def test_changed_config_is_refused_unless_forced(vae: Vae, undisturbed: Path) ->
     assert status_of(Path("changed")) == "KILLED"
     assert vae("resume", "changed", "force=true").status == 0
     assert status_of(Path("changed")) == "FINISHED"
+
+
+@needs_tiles
+def test_other_kernels_are_refused_unless_forced(tmp_path: Path) -> None:
+    killed = run_process("train", *BARE, *stop_at(6, signal.SIGKILL))
+    assert "convolutions compiled for it" in killed.err
+    elsewhere = {"PATH": "/nowhere", "XDG_CACHE_HOME": str(tmp_path)}
+    refused = run_process("resume", "trust=[stopping]", **elsewhere)
+    assert refused.status == 2
+    assert "was started on cpu torch.bfloat16, tile kernels, torch" in refused.err
+    assert run_process("resume", "trust=[stopping]", "force=true", **elsewhere).status == 0
 
 
 def test_two_processes_never_write_one_run(vae: Vae) -> None:

@@ -69,6 +69,13 @@ def test_rewritten_layers_can_be_told_to_be_pytorchs_own() -> None:
     assert not any(layer.rewritten for layer in layers)
 
 
+def test_kernels_of_our_own_can_be_left_alone() -> None:
+    layers = [m for m in network("trainer.tile_kernels=false").modules() if isinstance(m, Conv2d | ConvTranspose2d)]
+    assert layers
+    assert not any(layer.tiled for layer in layers)
+    assert all(layer.tiled for layer in network().modules() if isinstance(layer, Conv2d | ConvTranspose2d))
+
+
 HEEDED = """
 import sys
 sys.path.insert(0, {tests!r})

@@ -4,11 +4,16 @@ A channels_last batch [B, C, H, W] lies in memory as [B, H, W, C]. Each layer he
 backwards: a copy into another order costs more than many a convolution.
 """
 
+from collections.abc import Iterable
 from functools import cache, reduce
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from vae_experiments.kernels import compiled
+from vae_experiments.kernels.compiled import has_tiles
+from vae_experiments.kernels.tiles import MOST_KERNEL, Geometry, convolve
 
 THIN = 4  # output channels up to which a convolution is faster as a product and shifted sums
 
@@ -55,12 +60,39 @@ class RepeatedOverSquares(nn.Module):
         return torch.stack([x] * self.side, -2).flatten(-3, -2)
 
 
+class Layers(nn.Sequential):
+    """One layer after another; a convolution and the ReLU behind it at once, where a kernel does both."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return through(self, x)
+
+
+def through(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """What comes out of these layers, one after another, of x."""
+    waiting: Conv2d | ConvTranspose2d | None = None  # whether a ReLU follows it is to be seen
+    for layer in layers:
+        if waiting is not None:
+            relu = type(layer) is nn.ReLU and not layer._forward_hooks
+            x = on_tiles(waiting, x, relu=relu)
+            waiting = None
+            if relu:
+                continue
+        if isinstance(layer, Conv2d | ConvTranspose2d) and not layer._forward_hooks and goes_on_tiles(layer, x):
+            waiting = layer
+        else:
+            x = layer(x)
+    return x if waiting is None else on_tiles(waiting, x)
+
+
 class ConvTranspose2d(nn.ConvTranspose2d):
     """Adds its bias apart, since oneDNN takes three times as long for a gradient of the two together."""
 
     rewritten = True
+    tiled = True
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if output_size is None and goes_on_tiles(self, x):
+            return on_tiles(self, x)
         if not self.rewritten:
             return super().forward(x, output_size)
         assert output_size is None
@@ -82,8 +114,11 @@ class Conv2d(nn.Conv2d):
     """
 
     rewritten = True
+    tiled = True
 
     def forward(self, x: Tensor) -> Tensor:
+        if goes_on_tiles(self, x):
+            return on_tiles(self, x)
         if not self.rewritten or not torch.is_grad_enabled() or x.device.type not in ("cpu", "cuda"):
             return super().forward(x)
         assert self.bias is not None
@@ -110,13 +145,56 @@ def compute_as_pytorch(network: nn.Module) -> None:
     """Has the layers of `network` compute what they compute in PyTorch's own way, to compare the two."""
     for layer in network.modules():
         if isinstance(layer, Conv2d | ConvTranspose2d):
-            layer.rewritten = False
+            layer.rewritten = layer.tiled = False
+
+
+def compute_without_tiles(network: nn.Module) -> None:
+    """Has the layers of `network` leave the kernels of kernels/tiles.c alone."""
+    for layer in network.modules():
+        if isinstance(layer, Conv2d | ConvTranspose2d):
+            layer.tiled = False
+
+
+def goes_on_tiles(layer: Conv2d | ConvTranspose2d, x: Tensor) -> bool:
+    """Whether the kernels of kernels/tiles.c compute the layer: in bfloat16, on a CPU that has tiles."""
+    return (
+        layer.tiled
+        and x.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        and layer.weight.dtype == torch.float32
+        and layer.bias is not None
+        and compiled.tiles() is not None
+        and geometry(layer) is not None
+    )
+
+
+def on_tiles(layer: Conv2d | ConvTranspose2d, x: Tensor, relu: bool = False) -> Tensor:
+    """The layer's output, behind a ReLU if asked for."""
+    shape = geometry(layer)
+    assert shape is not None
+    assert layer.bias is not None
+    return convolve(x, layer.weight, layer.bias, shape, relu)
+
+
+def geometry(layer: Conv2d | ConvTranspose2d) -> Geometry | None:
+    """Where the layer's taps lie, None if it is not one that the kernels compute."""
+    if layer.groups != 1 or layer.dilation != (1, 1) or layer.padding_mode != "zeros":
+        return None
+    transposed = isinstance(layer, ConvTranspose2d)
+    return _square(layer.kernel_size, layer.stride, layer.padding, transposed, layer.output_padding)
 
 
 @cache
-def has_tiles() -> bool:
-    """Whether this CPU multiplies bfloat16 in tiles."""
-    return torch.cpu._is_amx_tile_supported()
+def _square(
+    kernel: tuple[int, ...], stride: tuple[int, ...], padding: object, transposed: bool, missing: tuple[int, ...]
+) -> Geometry | None:
+    sides = kernel[0], stride[0], padding[0] if isinstance(padding, tuple) else -1
+    if (kernel, stride, padding) != tuple((side, side) for side in sides):
+        return None
+    if kernel[0] > MOST_KERNEL or stride[0] > kernel[0] or not 0 <= sides[2] < kernel[0]:
+        return None
+    return Geometry(*sides, transposed, (missing[0], missing[1]))
 
 
 class LateBlock(nn.Module):
@@ -157,8 +235,7 @@ class LateBlock(nn.Module):
         if self.training and self.waits:
             self.passes += 1
             return x
-        y: Tensor = self.activation(self.convolution(x))
-        return y
+        return through((self.convolution, self.activation), x)
 
 
 def add_bias(y: Tensor, bias: Tensor) -> Tensor:

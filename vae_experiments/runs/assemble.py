@@ -11,13 +11,20 @@ from vae_experiments.data.prepare import ImageData, prepare
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures import Architecture
 from vae_experiments.models.build import build_vae
-from vae_experiments.models.layers import compute_as_pytorch
+from vae_experiments.models.layers import compute_as_pytorch, compute_without_tiles
 from vae_experiments.models.vae import VAE
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder
 from vae_experiments.runs.signature import signature
 from vae_experiments.tracking.null import NullTracker
-from vae_experiments.training.hardware import Hardware, choose, flush_denormals, keep_freed_memory, make_repeatable
+from vae_experiments.training.hardware import (
+    Hardware,
+    choose,
+    flush_denormals,
+    keep_freed_memory,
+    make_repeatable,
+    takes_tile_kernels,
+)
 from vae_experiments.training.optimization import build_optimizer, build_scheduler
 from vae_experiments.training.randomness import stream
 from vae_experiments.training.run import TrainingRun
@@ -82,7 +89,7 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
             "signature": signature(plain, data.dataset.digest),
             "image_shape": list(data.dataset.image_shape),
             "threads": torch.get_num_threads(),
-            "arithmetic": f"{hardware.device.type} {hardware.precision}, torch {torch.__version__}",
+            "arithmetic": _arithmetic(config, hardware),
         },
     )
     run.state.scheduler = build_scheduler(
@@ -97,6 +104,12 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
     if world.is_first:
         _say_what_runs(run)
     return run
+
+
+def _arithmetic(config: RunConfig, hardware: Hardware) -> str:
+    """What rounds the numbers: a run that is resumed with another would come to others."""
+    kernels = ", tile kernels" if takes_tile_kernels(config.trainer, hardware) else ""
+    return f"{hardware.device.type} {hardware.precision}{kernels}, torch {torch.__version__}"
 
 
 def _teacher(teacher: TeacherConfig, config: RunConfig, run: TrainingRun) -> Teacher:
@@ -134,6 +147,8 @@ def _build(config: RunConfig, architecture: Architecture, data: ImageData, hardw
     vae = build_vae(architecture, config.posterior, config.prior, config.likelihood, data.dataset.image_shape)
     if not config.trainer.rewritten_layers:
         compute_as_pytorch(vae)
+    if not config.trainer.tile_kernels:
+        compute_without_tiles(vae)
     layout = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
     vae.to(hardware.device, memory_format=layout)  # type: ignore[call-overload]
     vae.prior.initialize(_some_images(data, config.seed).to(hardware.device))
@@ -155,6 +170,7 @@ def _say_what_runs(run: TrainingRun) -> None:
         *(dataset.name, images["train"], images["val"], images["test"]),
     )
     log.info("model: %s parameters, %s of them the decoder's", count, decoder)
-    log.info("device: %s, %d threads", run.hardware, torch.get_num_threads())
+    kernels = ", convolutions compiled for it" if takes_tile_kernels(run.trainer, run.hardware) else ""
+    log.info("device: %s, %d threads%s", run.hardware, torch.get_num_threads(), kernels)
     if run.world.size > 1:
         log.info("data-parallel: %d processes, one batch of %d between them", run.world.size, run.batch_size)

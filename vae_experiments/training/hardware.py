@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from vae_experiments.errors import InputError
+from vae_experiments.kernels import compiled
 from vae_experiments.training.config import TrainerConfig
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,14 @@ def bfloat16_units(device: torch.device) -> str | None:
         if torch.cpu._is_avx512_bf16_supported():
             return "AVX-512 BF16"
     return None
+
+
+def takes_tile_kernels(config: TrainerConfig, hardware: Hardware) -> bool:
+    """Whether the run's convolutions are computed by kernels/tiles.c, which is compiled if it was not yet."""
+    asked = config.tile_kernels and config.rewritten_layers
+    if not asked or hardware.device.type != "cpu" or hardware.precision is not torch.bfloat16:
+        return False
+    return compiled.tiles() is not None
 
 
 def make_repeatable(config: TrainerConfig, hardware: Hardware) -> None:

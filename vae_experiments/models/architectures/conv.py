@@ -8,7 +8,7 @@ from torch import nn
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures.base import Architecture, activation
-from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, LateBlock, Unflatten
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, LateBlock, Layers, Unflatten
 from vae_experiments.models.shapes import ImageShape
 
 Positive = Annotated[int, Ge(1)]
@@ -87,7 +87,7 @@ class Conv(Architecture):
             nn.Linear(channels * height * width, self.dense),
             activation(self.activation),
         ]
-        return nn.Sequential(*layers)
+        return Layers(*layers)
 
     def initialize(self, network: nn.Module) -> None:
         super().initialize(network)
@@ -119,4 +119,4 @@ class Conv(Architecture):
             ]
             channels = filters
         layers.append(Conv2d(channels, image_shape[0] * params_per_channel, self.kernel_size, padding=padding))
-        return nn.Sequential(*layers)
+        return Layers(*layers)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures.base import Architecture, activation
-from vae_experiments.models.layers import Conv2d, Flatten, Unflatten
+from vae_experiments.models.layers import Conv2d, Flatten, Layers, Unflatten
 from vae_experiments.models.shapes import ImageShape
 
 Positive = Annotated[int, Ge(1)]
@@ -32,7 +32,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, name: str) -> None:
         super().__init__()
-        self.branch = nn.Sequential(
+        self.branch = Layers(
             activation(name),
             Conv2d(channels, channels, 3, padding=1),
             activation(name),
@@ -101,7 +101,7 @@ class ResNet(Architecture):
         for before, channels in zip([image_shape[0], *self.channels], self.channels, strict=False):
             layers += [Conv2d(before, channels, 3, stride=2, padding=1), *self._stage(channels)]
         height, width = self._sizes(image_shape)[-1]
-        return nn.Sequential(
+        return Layers(
             *layers,
             activation(self.activation),
             Flatten(),
@@ -120,7 +120,7 @@ class ResNet(Architecture):
         after = [image_shape[0] * params_per_channel, *self.channels[:-1]]
         for size, channels, filters in reversed(list(zip(sizes, self.channels, after, strict=True))):
             layers += [*self._stage(channels), Enlarge(size), Conv2d(channels, filters, 3, padding=1)]
-        return nn.Sequential(*layers)
+        return Layers(*layers)
 
     def initialize(self, network: nn.Module) -> None:
         """As the base class's, but every residual block begins as the identity: its last convolution at zero."""

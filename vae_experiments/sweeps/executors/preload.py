@@ -36,10 +36,12 @@ with suppress(Exception):  # if not here, each job finds out by itself
     import torch
     from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
 
+    from vae_experiments.kernels import compiled
     from vae_experiments.runs.story import default_config
     from vae_experiments.tracking.environment import packages
     from vae_experiments.tracking.models import save_model
 
+    compiled.tiles()
     default_config()  # which each job is compared with
     packages()
     warn_dependency_requirement_mismatches(["mlflow"])  # which packages there are, for the models

@@ -1,0 +1,63 @@
+"""Where the kernels come from, and what happens where they cannot be had."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from support import needs_tiles
+
+pytestmark = needs_tiles
+
+ASK = "from vae_experiments.kernels.compiled import tiles, why_not; print(tiles() is not None, '|', why_not())"
+SEEN = """
+from vae_experiments.kernels.compiled import tiles
+tiles()
+print(len({line.split()[-1] for line in open("/proc/self/maps") if "libgomp" in line or "libomp" in line}))
+"""
+
+
+def said(code: str, **environment: str) -> str:
+    changed: Mapping[str, str] = os.environ | environment
+    result = subprocess.run([sys.executable, "-c", code], env=changed, capture_output=True, text=True, check=True)
+    return result.stdout.strip()
+
+
+def test_they_are_compiled_once_for_a_machine(tmp_path: Path) -> None:
+    assert said(ASK, XDG_CACHE_HOME=str(tmp_path)) == "True | None"
+    (made,) = tmp_path.rglob("*.so")
+    before = made.stat().st_mtime_ns
+    assert said(ASK, XDG_CACHE_HOME=str(tmp_path), PATH="/nowhere") == "True | None"  # no gcc is asked for
+    assert made.stat().st_mtime_ns == before
+    assert [path.name for path in made.parent.iterdir()] == [made.name]
+
+
+def test_without_a_compiler_layers_are_pytorchs(tmp_path: Path) -> None:
+    answer = said(ASK, XDG_CACHE_HOME=str(tmp_path), PATH="/nowhere")
+    assert answer == "False | there is no gcc to compile them with; install it (apt install gcc)"
+
+
+def test_a_compiler_that_fails_is_quoted(tmp_path: Path) -> None:
+    gcc = tmp_path / "gcc"
+    gcc.write_text("#!/bin/sh\necho 'tiles.c:1: error: unknown flag' >&2\nexit 1\n")
+    gcc.chmod(0o755)
+    answer = said(ASK, XDG_CACHE_HOME=str(tmp_path / "cache"), PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert answer == f"False | {gcc} cannot compile them: tiles.c:1: error: unknown flag"
+
+
+def test_a_cache_that_holds_something_else_is_made_anew(tmp_path: Path) -> None:
+    said(ASK, XDG_CACHE_HOME=str(tmp_path))
+    (made,) = tmp_path.rglob("*.so")
+    made.write_bytes(b"not a library")
+    assert said(ASK, XDG_CACHE_HOME=str(tmp_path)) == "True | None"
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    taken = tmp_path / "a file"
+    taken.write_text("")
+    assert said(ASK, XDG_CACHE_HOME=str(taken)) == "True | None"
+
+
+def test_there_is_one_openmp_in_the_process() -> None:
+    assert said(SEEN) == "1"

@@ -1,0 +1,183 @@
+"""The kernels for tile units beside PyTorch's float32 convolutions of the same, rounded numbers."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from support import needs_tiles
+from torch import Tensor, nn
+
+from vae_experiments.models.architectures import Conv, ResNet
+from vae_experiments.models.layers import (
+    Conv2d,
+    ConvTranspose2d,
+    LateBlock,
+    Layers,
+    compute_without_tiles,
+    goes_on_tiles,
+)
+
+pytestmark = needs_tiles
+
+ROUNDING = 2**-8  # of a result, to bfloat16
+SIZES = [(28, 28), (7, 5), (1, 1), (2, 17)]
+CONVOLUTIONS: dict[str, Callable[[], Conv2d | ConvTranspose2d]] = {
+    "one channel": lambda: Conv2d(1, 32, 3, padding=1),
+    "colors, strided": lambda: Conv2d(3, 24, 3, 2, padding=1),
+    "the seed's": lambda: Conv2d(64, 64, 3, padding=1),
+    "to one channel": lambda: Conv2d(33, 1, 5, padding=2),
+    "to colors": lambda: Conv2d(16, 3, 3, padding=1),
+    "a stride of three": lambda: Conv2d(40, 48, 5, 3, padding=2),
+    "one pixel": lambda: Conv2d(20, 7, 1),
+    "the largest": lambda: Conv2d(2, 5, 11, padding=5),
+    "much padding": lambda: Conv2d(20, 20, 3, padding=2),
+    "transposed": lambda: ConvTranspose2d(33, 17, 3, 2, 1, output_padding=1),
+    "transposed, a stride of three": lambda: ConvTranspose2d(64, 32, 5, 3, 2, output_padding=(2, 0)),
+    "transposed, a stride of one": lambda: ConvTranspose2d(12, 3, 3, 1, 1),
+}
+
+
+def rounded(x: Tensor) -> Tensor:
+    return x.bfloat16().float()
+
+
+def compared(network: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """On tiles and in float32 without: the output and all gradients of a weighted sum of it."""
+    both = []
+    weights: Tensor | None = None
+    for enabled in (True, False):
+        given = x.clone().requires_grad_()
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            y = network(given)
+        weights = rounded(torch.randn(y.shape)) if weights is None else weights
+        y.backward(weights.to(y.dtype))
+        gradients = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+        assert given.grad is not None
+        both.append([y.detach().float(), given.grad, *gradients])
+    yield from zip(*both, strict=True)
+
+
+def distance(a: Tensor, b: Tensor) -> float:
+    return float(((a - b).norm() / (b.norm() + 1e-6)).detach())
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("what", CONVOLUTIONS)
+def test_a_convolution_is_pytorchs(what: str, size: tuple[int, int], batch: int, relu: bool) -> None:
+    torch.manual_seed(0)
+    layer = CONVOLUTIONS[what]()
+    for p in layer.parameters():
+        p.data = rounded(p.data)
+    network = Layers(layer, nn.ReLU()) if relu else Layers(layer)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = rounded(torch.rand(batch, layer.in_channels, *size))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert goes_on_tiles(layer, x)
+        assert network(x).dtype == torch.bfloat16
+    for ours, exact in compared(network, x):
+        assert distance(ours, exact) < ROUNDING
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=str)
+def test_weights_and_images_may_lie_in_any_order(layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    network = Layers(Conv2d(4, 6, 3, padding=1), nn.ReLU()).to(memory_format=layout)  # type: ignore[call-overload]
+    x = rounded(torch.rand(3, 4, 6, 5)).to(memory_format=layout)
+    for p in network.parameters():
+        p.data = rounded(p.data)
+    for ours, exact in compared(network, x):
+        assert distance(ours, exact) < ROUNDING
+    assert all(p.grad is not None and p.grad.stride() == p.stride() for p in network.parameters())
+
+
+def test_what_is_not_a_number_does_not_pass_for_one() -> None:
+    x = torch.rand(2, 4, 6, 6)
+    x[1, 2, 3, 3] = torch.nan
+    with torch.autocast("cpu", torch.bfloat16):
+        y = Layers(Conv2d(4, 8, 3, padding=1), nn.ReLU())(x)
+    assert y[1, :, 2:5, 2:5].isnan().all()
+    assert y[0].isfinite().all()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_as_many_threads_give_the_same_bits(threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        torch.manual_seed(0)
+        network, x = Layers(Conv2d(32, 32, 3, padding=1), nn.ReLU()), torch.rand(7, 32, 9, 9)
+        answers = []
+        for _ in range(2):
+            torch.manual_seed(1)
+            answers.append([ours for ours, _ in compared(network, x)])
+        assert all(torch.equal(a, b) for a, b in zip(*answers, strict=True))
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("architecture", [Conv(), ResNet(activation="relu", channels=[8, 16]), Conv(deepen_at=1)])
+def test_a_network_is_computed_as_without(architecture: Conv | ResNet) -> None:
+    torch.manual_seed(0)
+    encoder = architecture.encoder((1, 28, 28))
+    architecture.initialize(encoder)
+    x = torch.rand(4, 1, 28, 28)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = encoder(x)
+        compute_without_tiles(encoder)
+        theirs = encoder(x)
+    assert "Convolution" in graph(ours)
+    assert distance(ours.float(), theirs.float()) < 2e-2
+
+
+def graph(y: Tensor) -> str:
+    """The names of what y was computed by."""
+    names, waiting = set(), [y.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in names:
+            names.add(node)
+            waiting += [before for before, _ in node.next_functions]
+    return " ".join(node.name() for node in names)
+
+
+def test_layers_do_without_tiles_where_they_cannot_or_may_not() -> None:
+    x = torch.rand(1, 4, 8, 8)
+    layer = Conv2d(4, 4, 3, padding=1)
+    assert not goes_on_tiles(layer, x)  # in float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert goes_on_tiles(layer, x)
+        others = [
+            Conv2d(4, 4, 3, padding=1, groups=2),
+            Conv2d(4, 4, 3, padding=2, dilation=2),
+            Conv2d(4, 4, (3, 5)),
+            Conv2d(4, 4, 13),
+            Conv2d(4, 4, 3, padding="same"),
+            Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+            Conv2d(4, 4, 1, stride=2),
+            Conv2d(4, 4, 3, bias=False),
+        ]
+        for other in others:
+            assert not goes_on_tiles(other, x)
+        compute_without_tiles(layer)
+        assert not goes_on_tiles(layer, x)
+
+
+def test_whoever_looks_at_a_layer_sees_its_output() -> None:
+    network = Layers(Conv2d(2, 3, 3, padding=1), nn.ReLU(), Conv2d(3, 3, 3, padding=1), nn.ReLU())
+    seen: list[Tensor] = []
+    for layer in network:
+        layer.register_forward_hook(lambda layer, inputs, y: seen.append(y))
+    with torch.autocast("cpu", torch.bfloat16):
+        network(torch.rand(1, 2, 6, 6))
+    assert len(seen) == 4
+    assert (seen[0] < 0).any()
+    assert torch.equal(seen[0].relu(), seen[1])
+
+
+def test_a_late_block_that_has_joined_goes_on_tiles() -> None:
+    block = LateBlock(Conv2d(8, 8, 3, padding=1), start=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert "Convolution" in graph(block(torch.rand(2, 8, 6, 6)))

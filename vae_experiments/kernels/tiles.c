@@ -1,0 +1,608 @@
+/* Convolutions in bfloat16 on a CPU's tile units (AMX), forwards and backwards, with the bias and the ReLU behind them.
+ *
+ * Images lie as [batch][height][width][channels] (PyTorch: channels_last), in bfloat16; weights, biases and their
+ * gradients are float32, as are all sums. A kernel is square, and strided and padded alike in both directions.
+ *
+ * A tile is 16 rows of 64 bytes. `tdpbf16ps` adds A x B to C: A 16 x 32, B 32 x 16, stored as 16 rows of pairs, and C
+ * 16 x 16 in float32. All three functions are such products:
+ *   - a convolution: A 16 pixels next to each other by 32 channels, B the weights of one tap of the kernel. The adjoint
+ *     (a transposed convolution, or the gradient of a convolution's input) is the same with other taps: of a stride s,
+ *     each of the s * s classes of output pixels has its own.
+ *   - the weights' gradient: A 16 channels of the one image by 32 pixels, B these pixels, shifted by a tap, by 16
+ *     channels of the other.
+ * Where the channels are so few that the whole kernel sees no more than 32 values, these are written out as if they
+ * were the channels of one pixel, so that a kernel of one tap is left ("patches").
+ *
+ * A gradient that comes from behind a ReLU is taken through it as it is read: `mask` is what the ReLU returned, and
+ * only where that is positive counts the gradient.
+ *
+ * Each thread takes a part of the batch. The same number of threads gives the same bits.
+ */
+#include <immintrin.h>
+#include <omp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+typedef uint16_t bf16;
+
+enum {
+    SIDE = 16,                /* of a tile of float32 */
+    DEPTH = 32,               /* bfloat16 in a row of a tile */
+    TILE = SIDE * DEPTH,      /* bfloat16 in a tile */
+    SUMS = SIDE * SIDE,       /* float32 in a tile */
+    SEGMENT = 16,             /* at most so many values in a row of a patch */
+    MOST_KERNEL = 11,
+    MOST_TAPS = MOST_KERNEL * MOST_KERNEL,
+};
+
+typedef struct {
+    int batch;
+    int height, width, channels;             /* of the images that are read */
+    int out_height, out_width, out_channels; /* of those that are written; in `tiles_gradient`, of the gradient */
+    int kernel, stride, padding;
+} Shape;
+
+enum { DONE, NO_MEMORY };
+
+/* Linux gives tiles to those processes that ask for them. 0 on success. */
+int tiles_request(void) {
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return (int)syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
+}
+
+static inline size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+static inline int least(int a, int b) { return a < b ? a : b; }
+static inline int most(int a, int b) { return a > b ? a : b; }
+
+static inline __mmask32 first32(int n) { return n >= 32 ? 0xffffffffu : n <= 0 ? 0 : (1u << n) - 1; }
+static inline __mmask16 first16(int n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
+
+/* Tiles 0 to 3 add up, 4 and 5 are A, 6 and 7 B. */
+static void configure(int rows) {
+    struct { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } tiles
+        __attribute__((aligned(64))) = {.palette = 1};
+    for (int t = 0; t < 8; t++) tiles.row_bytes[t] = 64, tiles.rows[t] = (uint8_t)(t < 6 ? rows : SIDE);
+    _tile_loadconfig(&tiles);
+}
+
+/* A thread's memory from call to call, never shrunk. */
+static void *scratch(size_t bytes) {
+    static _Thread_local void *memory;
+    static _Thread_local size_t size;
+    if (size < bytes) {
+        free(memory);
+        memory = aligned_alloc(64, up(bytes, 64));
+        size = memory ? bytes : 0;
+    }
+    return memory;
+}
+
+/* ---- images, made ready for tiles ---- */
+
+/* 32 values: of the chosen, those whose mask is positive, where there is one. */
+static inline __m512i values(const bf16 *x, const bf16 *mask, __mmask32 chosen) {
+    if (mask) {
+        __m512i seen = _mm512_maskz_loadu_epi16(chosen, mask);
+        chosen = _mm512_mask_cmpgt_epi16_mask(chosen, seen, _mm512_setzero_si512());
+    }
+    return _mm512_maskz_loadu_epi16(chosen, x);
+}
+
+/* 16 of 32 values as float32. */
+static inline __m512 first_half(__m512i x) {
+    return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(x)), 16);
+}
+static inline __m512 second_half(__m512i x) {
+    return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(x, 1)), 16);
+}
+
+/* Where the pixels of an image go: into rows of `columns`, behind a border that stays zero, `depth` values each. Of a
+ * step of 2, say, they are dealt to 2 x 2 planes, by whether row and column are odd. */
+typedef struct {
+    int step, rows, columns, depth, top, left;
+    size_t plane; /* its size in values */
+} Grid;
+
+/* sums [depth]: those of each channel are added to it, where it is given. */
+static void stage(const bf16 *x, const bf16 *mask, int height, int width, int channels, const Grid *grid, bf16 *to,
+                  float *sums) {
+    int rows = least(height, grid->rows * grid->step - grid->top);
+    int columns = least(width, grid->columns * grid->step - grid->left);
+    for (int c = 0; c < grid->depth; c += DEPTH) {
+        __mmask32 chosen = first32(channels - c);
+        __m512 first_sums = _mm512_setzero_ps(), second_sums = first_sums;
+        for (int y = 0; y < rows; y++)
+            for (int phase = 0; phase < grid->step; phase++) {
+                int first = (phase - grid->left % grid->step + grid->step) % grid->step;
+                int i = y + grid->top, j = first + grid->left;
+                bf16 *pixel = to + (size_t)(i % grid->step * grid->step + phase) * grid->plane + c +
+                              ((size_t)(i / grid->step) * grid->columns + j / grid->step) * grid->depth;
+                for (int v = first; v < columns; v += grid->step, pixel += grid->depth) {
+                    size_t from = ((size_t)y * width + v) * channels + c;
+                    __m512i value = values(x + from, mask ? mask + from : NULL, chosen);
+                    _mm512_store_si512(pixel, value);
+                    if (sums) {
+                        first_sums = _mm512_add_ps(first_sums, first_half(value));
+                        second_sums = _mm512_add_ps(second_sums, second_half(value));
+                    }
+                }
+            }
+        if (sums) {
+            _mm512_storeu_ps(sums + c, _mm512_add_ps(_mm512_loadu_ps(sums + c), first_sums));
+            _mm512_storeu_ps(sums + c + SIDE, _mm512_add_ps(_mm512_loadu_ps(sums + c + SIDE), second_sums));
+        }
+    }
+}
+
+static int has_patches(const Shape *s) {
+    return s->kernel * s->channels <= SEGMENT && s->kernel * s->kernel * s->channels <= DEPTH;
+}
+
+typedef struct { int pitch; size_t size; } Padded;
+
+static Padded padded(const Shape *s) {
+    int pitch = (most(s->width + s->padding, (s->out_width - 1) * s->stride + s->kernel)) * s->channels + DEPTH;
+    int rows = most(s->height + s->padding, (s->out_height - 1) * s->stride + s->kernel);
+    return (Padded){pitch, up((size_t)rows * pitch + DEPTH, DEPTH)};
+}
+
+/* All that the kernel sees from an output pixel, as 32 values. `border` is zero around what is copied into it;
+ * row_sums [width * channels + 32] take up the image's rows, where given. */
+static void write_patches(const bf16 *x, const bf16 *mask, const Shape *s, bf16 *border, bf16 *to, float *row_sums) {
+    Padded p = padded(s);
+    int length = s->width * s->channels, segment = s->kernel * s->channels;
+    for (int y = 0; y < s->height; y++)
+        for (int i = 0; i < length; i += DEPTH) {
+            size_t from = (size_t)y * length + i;
+            __m512i value = values(x + from, mask ? mask + from : NULL, first32(length - i));
+            bf16 *row = border + (size_t)(y + s->padding) * p.pitch + s->padding * s->channels;
+            _mm512_mask_storeu_epi16(row + i, first32(length - i), value);
+            if (!row_sums) continue;
+            float *sums = row_sums + i;
+            _mm512_storeu_ps(sums, _mm512_add_ps(_mm512_loadu_ps(sums), first_half(value)));
+            _mm512_storeu_ps(sums + SIDE, _mm512_add_ps(_mm512_loadu_ps(sums + SIDE), second_half(value)));
+        }
+    __mmask16 chosen = first16(segment);
+    for (int u = 0; u < s->out_height; u++)
+        for (int v = 0; v < s->out_width; v++, to += DEPTH) {
+            const bf16 *from = border + (size_t)u * s->stride * p.pitch + (size_t)v * s->stride * s->channels;
+            for (int i = 0; i < s->kernel; i++)
+                _mm256_mask_storeu_epi16(to + i * segment, chosen,
+                                         _mm256_maskz_loadu_epi16(chosen, from + (size_t)i * p.pitch));
+        }
+}
+
+/* The next images, which are to be in the cache before they are needed: asked for share by share, while tiles work. */
+typedef struct { const char *at[4], *end[4]; size_t share[4]; } Ahead;
+
+static const Ahead nothing = {{0}, {0}, {0}};
+
+/* The images behind x and g and their masks, each of so many values, any NULL; in so many shares. */
+static Ahead ahead(const bf16 *x, const bf16 *x_mask, size_t x_image, const bf16 *g, const bf16 *g_mask, size_t g_image,
+                   int shares) {
+    Ahead a = nothing;
+    const bf16 *images[] = {x, x_mask, g, g_mask};
+    for (int i = 0; i < 4; i++) {
+        size_t size = i < 2 ? x_image : g_image;
+        if (!images[i]) continue;
+        a.at[i] = (const char *)(images[i] + size), a.end[i] = (const char *)(images[i] + 2 * size);
+        a.share[i] = up(size * sizeof(bf16) / shares + 1, 64);
+    }
+    return a;
+}
+
+static inline void fetch(Ahead *a) {
+    for (int i = 0; i < 4; i++) {
+        const char *to = a->at[i] + a->share[i] < a->end[i] ? a->at[i] + a->share[i] : a->end[i];
+        for (; a->at[i] < to; a->at[i] += 64) _mm_prefetch(a->at[i], _MM_HINT_T1);
+    }
+}
+
+/* ---- convolution ---- */
+
+/* Where a weight lies: at `read` channels, `written` channels, rows and columns of the kernel, in float32. */
+typedef struct { int64_t read, written, row, column; int turned; } Weights;
+
+static const float *at_tap(const float *weights, const Weights *w, int kernel, int tap) {
+    int i = tap / kernel, j = tap % kernel;
+    if (w->turned) i = kernel - 1 - i, j = kernel - 1 - j;
+    return weights + i * w->row + j * w->column;
+}
+
+typedef struct { int weights, y, x; } Tap;
+
+/* Output pixels (row, column) + step * (u, v) that the same taps lead to. */
+typedef struct { int first_tap, last_tap, row, column, rows, columns; } Class;
+
+typedef struct {
+    Shape shape;
+    int as_patches, relu, depth, written_tiles, kernel_tiles; /* tiles of all taps for 16 channels */
+    int in_step, out_step;
+    Grid grid;
+    Tap taps[MOST_TAPS];
+    Class classes[MOST_TAPS];
+    int n_classes;
+} Plan;
+
+static void plan(Plan *p, const Shape *s, int transposed, int relu) {
+    int kernel_taps = s->kernel * s->kernel, n_taps = 0;
+    *p = (Plan){.shape = *s, .as_patches = !transposed && has_patches(s), .relu = relu};
+    p->depth = p->as_patches ? DEPTH : (int)up(s->channels, DEPTH);
+    p->written_tiles = (int)up(s->out_channels, SIDE) / SIDE;
+    p->in_step = transposed || p->as_patches ? 1 : s->stride;
+    p->out_step = transposed ? s->stride : 1;
+    p->kernel_tiles = (p->as_patches ? 1 : kernel_taps) * (p->depth / DEPTH);
+    if (p->as_patches) {
+        p->classes[p->n_classes++] = (Class){0, 1, 0, 0, s->out_height, s->out_width};
+        p->grid = (Grid){1, s->out_height, s->out_width, DEPTH, 0, 0, 0};
+        return;
+    }
+    int top = 0, left = 0, bottom = 0, right = 0, step = p->out_step;
+    for (int a = 0; a < least(step, s->out_height); a++)
+        for (int b = 0; b < least(step, s->out_width); b++) {
+            int rows = (s->out_height - a + step - 1) / step, columns = (s->out_width - b + step - 1) / step;
+            Class class = {n_taps, 0, a, b, rows, columns};
+            for (int tap = 0; tap < kernel_taps; tap++) {
+                int y = tap / s->kernel - s->padding, x = tap % s->kernel - s->padding;
+                if (transposed) {
+                    y = a - y, x = b - x;
+                    if (y % step || x % step) continue;
+                    y /= step, x /= step;
+                }
+                p->taps[n_taps++] = (Tap){tap, y, x};
+                top = most(top, -y), left = most(left, -x);
+                bottom = most(bottom, (class.rows - 1) * p->in_step + y + 1);
+                right = most(right, (class.columns - 1) * p->in_step + x + 1);
+            }
+            class.last_tap = n_taps;
+            p->classes[p->n_classes++] = class;
+        }
+    for (int t = 0; t < n_taps; t++) p->taps[t].y += top, p->taps[t].x += left;
+    p->grid = (Grid){1, bottom + top, right + left, p->depth, top, left, 0};
+}
+
+/* Tile after tile: for 16 written channels, for a tap, for 32 read ones. */
+static void pack(const Plan *p, const float *weights, const Weights *w, int written_tile, bf16 *to) {
+    const Shape *s = &p->shape;
+    static const uint16_t in_pairs[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                          8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    __m512i order = _mm512_loadu_si512(in_pairs);
+    int taps = p->as_patches ? 1 : s->kernel * s->kernel, kernel_taps = s->kernel * s->kernel;
+    int count = least(SIDE, s->out_channels - written_tile * SIDE);
+    const float *first = weights + written_tile * SIDE * w->written;
+    for (int t = 0; t < taps; t++)
+        for (int r = 0; r < p->depth; r += 2, to += DEPTH) {
+            float pair[2][SIDE] = {0};
+            for (int half = 0; half < 2; half++) {
+                int channel = r + half, tap = t;
+                if (p->as_patches) tap = channel / s->channels, channel %= s->channels;
+                if (channel >= s->channels || tap >= kernel_taps) continue;
+                const float *from = at_tap(first, w, s->kernel, tap) + channel * w->read;
+                for (int m = 0; m < count; m++) pair[half][m] = from[m * w->written];
+            }
+            __m512i both = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(pair[1]), _mm512_loadu_ps(pair[0]));
+            _mm512_storeu_si512(to, _mm512_permutexvar_epi16(order, both));
+        }
+}
+
+/* Sums [rows][16], of 32 channels if `second` is given, as what the layer returns; pixels lie `pitch` values apart. */
+static inline void put(const float *first, const float *second, const float *bias, int relu, int rows, int channels,
+                       bf16 *to, size_t pitch) {
+    const __m512 least_value = relu ? _mm512_setzero_ps() : _mm512_set1_ps(-__builtin_inff());
+    __m512 bias0 = _mm512_loadu_ps(bias), bias1 = _mm512_loadu_ps(bias + SIDE);
+    __mmask32 chosen = first32(channels);
+    if (!second) chosen &= 0xffff;
+    for (int r = 0; r < rows; r++) {
+        /* max(a, b) is b where a is not a number: what is not one stays so */
+        __m512 y0 = _mm512_max_ps(least_value, _mm512_add_ps(_mm512_load_ps(first + r * SIDE), bias0));
+        __m512 y1 = _mm512_setzero_ps();
+        if (second) y1 = _mm512_max_ps(least_value, _mm512_add_ps(_mm512_load_ps(second + r * SIDE), bias1));
+        _mm512_mask_storeu_epi16(to + r * pitch, chosen, (__m512i)_mm512_cvtne2ps_pbh(y1, y0));
+    }
+}
+
+static inline __attribute__((always_inline)) void convolve_class(const Plan *p, const Class *class, const bf16 *staged,
+                                                                 const bf16 *weights, const float *bias, int tile,
+                                                                 const int both, int rows, bf16 *y,
+                                                                 Ahead *next) {
+    float sums[4][SUMS] __attribute__((aligned(64)));
+    const Shape *s = &p->shape;
+    int across = (class->columns + rows - 1) / rows, blocks = class->rows * across;
+    int columns = p->grid.columns, k_tiles = p->depth / DEPTH, left = s->out_channels - tile * SIDE;
+    size_t a_pitch = (size_t)p->in_step * p->depth * sizeof(bf16);
+    size_t out_pitch = (size_t)p->out_step * s->out_channels;
+    const bf16 *b0 = weights + (size_t)tile * p->kernel_tiles * TILE, *b1 = b0 + (size_t)p->kernel_tiles * TILE;
+    for (int block = 0; block < blocks; block += 2) {
+        fetch(next);
+        const bf16 *a[2];
+        bf16 *to[2];
+        for (int i = 0; i < 2; i++) { /* the last one twice, if need be */
+            int m = least(block + i, blocks - 1), u = m / across, v = least(m % across * rows, class->columns - rows);
+            a[i] = staged + ((size_t)u * columns + v) * p->in_step * p->depth;
+            int row = class->row + u * p->out_step, column = class->column + v * p->out_step;
+            to[i] = y + ((size_t)row * s->out_width + column) * s->out_channels + tile * SIDE;
+        }
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        for (int t = class->first_tap; t < class->last_tap; t++) {
+            size_t a_at = ((size_t)p->taps[t].y * columns + p->taps[t].x) * p->depth;
+            size_t b_at = (size_t)p->taps[t].weights * k_tiles * TILE;
+            for (int k = 0; k < k_tiles; k++, a_at += DEPTH, b_at += TILE) {
+                _tile_loadd(6, b0 + b_at, 64);
+                _tile_loadd(4, a[0] + a_at, a_pitch);
+                _tile_loadd(5, a[1] + a_at, a_pitch);
+                _tile_dpbf16ps(0, 4, 6);
+                _tile_dpbf16ps(2, 5, 6);
+                if (both) {
+                    _tile_loadd(7, b1 + b_at, 64);
+                    _tile_dpbf16ps(1, 4, 7);
+                    _tile_dpbf16ps(3, 5, 7);
+                }
+            }
+        }
+        _tile_stored(0, sums[0], 64);
+        if (both) _tile_stored(1, sums[1], 64);
+        put(sums[0], both ? sums[1] : NULL, bias + tile * SIDE, p->relu, rows, left, to[0], out_pitch);
+        _tile_stored(2, sums[2], 64);
+        if (both) _tile_stored(3, sums[3], 64);
+        put(sums[2], both ? sums[3] : NULL, bias + tile * SIDE, p->relu, rows, left, to[1], out_pitch);
+    }
+}
+
+/* y = relu(convolution(x where mask > 0) + bias); mask and bias may be NULL. Transposed: its adjoint, which takes
+ * images of `out_*` to those of `height`, `width` in PyTorch's terms; here, too, x has `height` and y `out_height`. */
+int tiles_convolve(const bf16 *x, const bf16 *mask, const float *weights, const Weights *w, const float *bias, bf16 *y,
+                   const Shape *s, int transposed, int relu, int threads) {
+    Plan p;
+    plan(&p, s, transposed, relu);
+    size_t staged_size = up((size_t)p.grid.rows * p.grid.columns * p.depth, DEPTH);
+    size_t border_size = p.as_patches ? padded(s).size : 0, own_size = staged_size + border_size;
+    size_t bias_size = (size_t)p.written_tiles * SIDE + SIDE;
+    size_t image_size = (size_t)s->height * s->width * s->channels;
+    bf16 *packed = aligned_alloc(64, (size_t)p.written_tiles * p.kernel_tiles * TILE * sizeof(bf16));
+    float *biases = calloc(bias_size, sizeof(float));
+    int failed = !packed || !biases;
+    if (!failed && bias) memcpy(biases, bias, (size_t)s->out_channels * sizeof(float));
+#pragma omp parallel num_threads(threads) reduction(| : failed) if (!failed)
+    {
+        bf16 *staged = scratch(own_size * sizeof(bf16));
+        failed |= !staged;
+#pragma omp for schedule(static)
+        for (int tile = 0; tile < p.written_tiles; tile++)
+            if (packed) pack(&p, weights, w, tile, packed + (size_t)tile * p.kernel_tiles * TILE);
+        if (!failed) memset(staged, 0, own_size * sizeof(bf16));
+        int configured = 0;
+#pragma omp for schedule(static)
+        for (int image = 0; image < s->batch; image++) {
+            if (failed) continue;
+            size_t from = image * image_size;
+            if (p.as_patches) write_patches(x + from, mask ? mask + from : NULL, s, staged + staged_size, staged, NULL);
+            else stage(x + from, mask ? mask + from : NULL, s->height, s->width, s->channels, &p.grid, staged, NULL);
+            bf16 *to = y + (size_t)image * s->out_height * s->out_width * s->out_channels;
+            int shares = s->out_height * s->out_width / SIDE / 2 * ((p.written_tiles + 1) / 2) + 1;
+            Ahead next = ahead(x + from, mask ? mask + from : NULL, image_size, NULL, NULL, 0, shares);
+            if (image + 1 == s->batch) next = nothing;
+            for (int c = 0; c < p.n_classes; c++) {
+                const Class *class = &p.classes[c];
+                int across = (class->columns + SIDE - 1) / SIDE, rows = (class->columns + across - 1) / across;
+                if (rows != configured) configure(configured = rows);
+                for (int tile = 0; tile < p.written_tiles; tile += 2)
+                    if (tile + 1 < p.written_tiles)
+                        convolve_class(&p, class, staged, packed, biases, tile, 1, rows, to, &next);
+                    else convolve_class(&p, class, staged, packed, biases, tile, 0, rows, to, &next);
+            }
+        }
+        if (configured) _tile_release();
+    }
+    free(packed), free(biases);
+    return failed ? NO_MEMORY : DONE;
+}
+
+/* ---- the weights' gradient ---- */
+
+/* 16 x 16 words of 32 bits. */
+static inline void transpose(__m512i r[SIDE]) {
+    __m512i t[SIDE];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int h = 0; h < 16; h += 8)
+        for (int i = 0; i < 4; i++) {
+            t[h + i] = _mm512_shuffle_i32x4(r[h + i], r[h + i + 4], 0x88);
+            t[h + i + 4] = _mm512_shuffle_i32x4(r[h + i], r[h + i + 4], 0xdd);
+        }
+    for (int i = 0; i < 8; i++) {
+        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+    }
+}
+
+/* Pixels [pixels][depth] as A: [channels / 16][pixels / 32] tiles, each [16 channels][32 pixels]. */
+static void turn(const bf16 *pixels, int count, int depth, int tiles, bf16 *to) {
+    for (int c = 0; c < tiles; c++)
+        for (int q = 0; q < count; q += DEPTH) {
+            __m512i r[SIDE];
+            const bf16 *from = pixels + (size_t)q * depth + c * SIDE;
+            for (int i = 0; i < SIDE; i++, from += 2 * depth) {
+                __m512i even = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
+                __m512i odd = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(from + depth)));
+                r[i] = _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
+            }
+            transpose(r);
+            for (int i = 0; i < SIDE; i++, to += DEPTH) _mm512_store_si512(to, r[i]);
+        }
+}
+
+/* Pixels [2 * pairs + 2][depth] as B: [channels / 16][pairs][16][2]; `even` has pairs (0, 1), (2, 3) ...,
+ * `odd`, where it is given, (1, 2), (3, 4) ...: a tile may begin at any pixel. */
+static void couple(const bf16 *pixels, int pairs, int depth, bf16 *even, bf16 *odd) {
+    uint16_t orders[2][32];
+    for (int i = 0; i < 64; i++) orders[i / 32][i % 32] = (uint16_t)(i / 2 + i % 2 * 32);
+    __m512i first = _mm512_loadu_si512(orders[0]), second = _mm512_loadu_si512(orders[1]);
+    size_t next = (size_t)pairs * DEPTH;
+    for (int c = 0; c < depth; c += DEPTH, even += 2 * next, odd += odd ? 2 * next : 0) {
+        const bf16 *from = pixels + c;
+        __m512i a = _mm512_load_si512(from);
+        for (int pair = 0; pair < pairs; pair++, from += 2 * depth) {
+            __m512i b = _mm512_load_si512(from + depth), d = _mm512_load_si512(from + 2 * depth);
+            _mm512_store_si512(even + (size_t)pair * DEPTH, _mm512_permutex2var_epi16(a, first, b));
+            _mm512_store_si512(even + next + (size_t)pair * DEPTH, _mm512_permutex2var_epi16(a, second, b));
+            if (odd) {
+                _mm512_store_si512(odd + (size_t)pair * DEPTH, _mm512_permutex2var_epi16(b, first, d));
+                _mm512_store_si512(odd + next + (size_t)pair * DEPTH, _mm512_permutex2var_epi16(b, second, d));
+            }
+            a = d;
+        }
+    }
+}
+
+/* sums += A x B, for 16 or, if `both`, 32 channels of A and 32 of B, over so many steps of 32 pixels. */
+static inline __attribute__((always_inline)) void multiply(const bf16 *a, size_t a_next, const bf16 *b, size_t b_next,
+                                                           int steps, const int both, float *sums) {
+    _tile_loadd(0, sums, 64);
+    _tile_loadd(1, sums + SUMS, 64);
+    if (both) {
+        _tile_loadd(2, sums + 2 * SUMS, 64);
+        _tile_loadd(3, sums + 3 * SUMS, 64);
+    }
+    for (int step = 0; step < steps; step++, a += TILE, b += TILE) {
+        _tile_loadd(4, a, 64);
+        _tile_loadd(6, b, 64);
+        _tile_loadd(7, b + b_next, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        if (both) {
+            _tile_loadd(5, a + a_next, 64);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+    _tile_stored(0, sums, 64);
+    _tile_stored(1, sums + SUMS, 64);
+    if (both) {
+        _tile_stored(2, sums + 2 * SUMS, 64);
+        _tile_stored(3, sums + 3 * SUMS, 64);
+    }
+}
+
+/* The gradient of the weights of the convolution of x whose output's gradient is g, into `gradient`; and the sums over
+ * all pixels of each channel of x and of g, where asked for. Masks may be NULL. */
+int tiles_gradient(const bf16 *x, const bf16 *x_mask, const bf16 *g, const bf16 *g_mask, float *gradient,
+                   const Weights *w, float *x_sums, float *g_sums, const Shape *s, int threads) {
+    int as_patches = has_patches(s), kernel = as_patches ? 1 : s->kernel, step = as_patches ? 1 : s->stride;
+    int padding = as_patches ? 0 : s->padding, taps = kernel * kernel, planes = step * step;
+    /* Both grids have rows of the same length, so that a tap is a shift of one against the other. */
+    int reach = (kernel - 1) / step, parities = reach > 0 ? 2 : 1;
+    int rows = most(s->out_height + reach, (s->height + padding + step - 1) / step);
+    int columns = (int)up(most(s->out_width + reach, (s->width + padding + step - 1) / step), parities);
+    if (as_patches) rows = s->out_height, columns = s->out_width;
+    int pixels = (int)up((size_t)s->out_height * columns, DEPTH);
+    int pairs = (int)up(most(rows * columns, pixels + reach * columns + reach), 2) / 2 + 1;
+    int depth = as_patches ? DEPTH : (int)up(s->channels, DEPTH), g_depth = (int)up(s->out_channels, DEPTH);
+    int x_twos = depth / DEPTH, g_tiles = (int)up(s->out_channels, SIDE) / SIDE, g_twos = g_depth / DEPTH;
+    Grid grid = {step, rows, columns, depth, padding, padding, (size_t)(2 * pairs + 2) * depth};
+    Grid g_grid = {1, s->out_height, columns, g_depth, 0, 0, 0};
+    size_t x_image = (size_t)s->height * s->width * s->channels;
+    size_t g_image = (size_t)s->out_height * s->out_width * s->out_channels;
+
+    /* A thread's memory: both images on their grids and the border of the patches, which begin as zeros; then tiles. */
+    size_t x_size = (size_t)planes * grid.plane, g_size = (size_t)pixels * g_depth;
+    size_t zeroed = x_size + g_size + (as_patches ? padded(s).size : 0);
+    size_t x_tile = (size_t)pairs * DEPTH, x_plane = 2 * x_twos * x_tile, x_tiled = parities * planes * x_plane;
+    size_t g_tile = (size_t)pixels * SIDE, own_size = zeroed + x_tiled + g_tiles * g_tile;
+    /* Its sums: of the tiles, two by two; of each value in a row of x, or in a pixel; of each in a pixel of g. */
+    size_t x_line = as_patches ? (size_t)s->width * s->channels : (size_t)s->channels;
+    size_t tile_sums = (size_t)g_twos * x_twos * taps * 4 * SUMS, g_at = tile_sums + up(x_line, DEPTH);
+    size_t all_sums = g_at + (size_t)g_depth;
+    float *sums = aligned_alloc(64, all_sums * threads * sizeof(float));
+    int failed = !sums, team = 1;
+#pragma omp parallel num_threads(threads) reduction(| : failed) if (!failed)
+    {
+        int thread = omp_get_thread_num();
+        bf16 *staged = scratch(own_size * sizeof(bf16));
+        failed |= !staged;
+#pragma omp single
+        team = omp_get_num_threads();
+        if (!failed) {
+            bf16 *g_staged = staged + x_size, *border = g_staged + g_size;
+            bf16 *x_tiles = staged + zeroed, *g_turned = x_tiles + x_tiled;
+            float *own = sums + thread * all_sums;
+            float *own_x = x_sums ? own + tile_sums : NULL, *own_g = g_sums ? own + g_at : NULL;
+            memset(own, 0, all_sums * sizeof(float));
+            memset(staged, 0, zeroed * sizeof(bf16));
+            configure(SIDE);
+            int part = (s->batch + team - 1) / team, last = least((thread + 1) * part, s->batch);
+            for (int image = thread * part; image < last; image++) {
+                const bf16 *xi = x + image * x_image, *xm = x_mask ? x_mask + image * x_image : NULL;
+                const bf16 *gi = g + image * g_image, *gm = g_mask ? g_mask + image * g_image : NULL;
+                if (as_patches) write_patches(xi, xm, s, border, staged, own_x);
+                else stage(xi, xm, s->height, s->width, s->channels, &grid, staged, own_x);
+                stage(gi, gm, s->out_height, s->out_width, s->out_channels, &g_grid, g_staged, own_g);
+                for (int plane = 0; plane < planes; plane++) {
+                    bf16 *even = x_tiles + plane * x_plane;
+                    bf16 *odd = plane % step + step < kernel ? even + planes * x_plane : NULL;
+                    couple(staged + plane * grid.plane, pairs, depth, even, odd);
+                }
+                turn(g_staged, pixels, g_depth, g_tiles, g_turned);
+
+                Ahead next = ahead(xi, xm, x_image, gi, gm, g_image, g_twos * x_twos * taps);
+                if (image + 1 == last) next = nothing;
+                for (int two = 0; two < g_twos; two++)
+                    for (int c = 0; c < x_twos; c++)
+                        for (int n = 0; n < parities * taps; n++) { /* first all that reads one half of the pairs */
+                            int tap = n % taps, i = tap / kernel, j = tap % kernel;
+                            int plane = i % step * step + j % step, shift = i / step * columns + j / step;
+                            if (shift % 2 != n / taps) continue;
+                            const bf16 *a = g_turned + two * 2 * g_tile;
+                            const bf16 *b = x_tiles + (shift % 2 * planes + plane) * x_plane + c * 2 * x_tile;
+                            float *to = own + (((size_t)two * x_twos + c) * taps + tap) * 4 * SUMS;
+                            b += shift / 2 * DEPTH;
+                            fetch(&next);
+                            if (2 * two + 1 < g_tiles) multiply(a, g_tile, b, x_tile, pixels / DEPTH, 1, to);
+                            else multiply(a, g_tile, b, x_tile, pixels / DEPTH, 0, to);
+                        }
+            }
+            _tile_release();
+        }
+#pragma omp barrier
+#pragma omp for schedule(static)
+        for (int o = 0; o < s->out_channels; o++) {
+            if (failed) continue;
+            int values_read = as_patches ? s->kernel * s->kernel * s->channels : s->channels;
+            for (int t = 0; t < taps; t++)
+                for (int q = 0; q < values_read; q++) {
+                    size_t tile = (((size_t)(o / DEPTH) * x_twos + q / DEPTH) * taps + t) * 4;
+                    tile += o % DEPTH / SIDE * 2 + q % DEPTH / SIDE;
+                    const float *from = sums + tile * SUMS + o % SIDE * SIDE + q % SIDE;
+                    float sum = 0;
+                    for (int i = 0; i < team; i++) sum += from[i * all_sums];
+                    int tap = as_patches ? q / s->channels : t, channel = as_patches ? q % s->channels : q;
+                    float *to = (float *)at_tap(gradient, w, s->kernel, tap);
+                    to[channel * w->read + o * w->written] = sum;
+                }
+        }
+    }
+    if (!failed) {
+        for (int c = 0; x_sums && c < s->channels; c++) x_sums[c] = 0;
+        for (int c = 0; g_sums && c < s->out_channels; c++) g_sums[c] = 0;
+        for (int thread = 0; thread < team; thread++) {
+            const float *own = sums + thread * all_sums;
+            for (size_t i = 0; x_sums && i < x_line; i++) x_sums[i % s->channels] += own[tile_sums + i];
+            for (int c = 0; g_sums && c < s->out_channels; c++) g_sums[c] += own[g_at + c];
+        }
+    }
+    free(sums);
+    return failed ? NO_MEMORY : DONE;
+}
