@@ -281,7 +281,8 @@ static void pack(const Plan *p, const float *weights, const Weights *w, int writ
                 if (p->as_patches) tap = channel / s->channels, channel %= s->channels;
                 if (channel >= s->channels || tap >= kernel_taps) continue;
                 const float *from = at_tap(first, w, s->kernel, tap) + channel * w->read;
-                for (int m = 0; m < count; m++) pair[half][m] = from[m * w->written];
+                if (w->written == 1) _mm512_storeu_ps(pair[half], _mm512_maskz_loadu_ps(first16(count), from));
+                else for (int m = 0; m < count; m++) pair[half][m] = from[m * w->written];
             }
             __m512i both = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(pair[1]), _mm512_loadu_ps(pair[0]));
             _mm512_storeu_si512(to, _mm512_permutexvar_epi16(order, both));
@@ -497,6 +498,22 @@ static inline __attribute__((always_inline)) void multiply(const bf16 *a, size_t
     }
 }
 
+/* `count` of 16 weights, of read channels one after another from q on, to where they lie. */
+static inline void put_weights(__m512 values, float *to, const Weights *w, const Shape *s, int as_patches, int tap, int q,
+                               int count) {
+    if (!as_patches && w->read == 1) {
+        _mm512_mask_storeu_ps((float *)at_tap(to, w, s->kernel, tap) + q, first16(count), values);
+        return;
+    }
+    float each[SIDE];
+    _mm512_storeu_ps(each, values);
+    for (int i = 0; i < count; i++) {
+        if (as_patches) tap = (q + i) / s->channels;
+        int channel = as_patches ? (q + i) % s->channels : q + i;
+        ((float *)at_tap(to, w, s->kernel, tap))[channel * w->read] = each[i];
+    }
+}
+
 /* The gradient of the weights of the convolution of x whose output's gradient is g, into `gradient`; and the sums over
  * all pixels of each channel of x and of g, where asked for. Masks may be NULL. */
 int tiles_gradient(const bf16 *x, const bf16 *x_mask, const bf16 *g, const bf16 *g_mask, float *gradient,
@@ -582,15 +599,13 @@ int tiles_gradient(const bf16 *x, const bf16 *x_mask, const bf16 *g, const bf16 
             if (failed) continue;
             int values_read = as_patches ? s->kernel * s->kernel * s->channels : s->channels;
             for (int t = 0; t < taps; t++)
-                for (int q = 0; q < values_read; q++) {
+                for (int q = 0; q < values_read; q += SIDE) {
                     size_t tile = (((size_t)(o / DEPTH) * x_twos + q / DEPTH) * taps + t) * 4;
                     tile += o % DEPTH / SIDE * 2 + q % DEPTH / SIDE;
-                    const float *from = sums + tile * SUMS + o % SIDE * SIDE + q % SIDE;
-                    float sum = 0;
-                    for (int i = 0; i < team; i++) sum += from[i * all_sums];
-                    int tap = as_patches ? q / s->channels : t, channel = as_patches ? q % s->channels : q;
-                    float *to = (float *)at_tap(gradient, w, s->kernel, tap);
-                    to[channel * w->read + o * w->written] = sum;
+                    const float *from = sums + tile * SUMS + o % SIDE * SIDE;
+                    __m512 sum = _mm512_load_ps(from);
+                    for (int i = 1; i < team; i++) sum = _mm512_add_ps(sum, _mm512_load_ps(from + i * all_sums));
+                    put_weights(sum, gradient + o * w->written, w, s, as_patches, t, q, least(SIDE, values_read - q));
                 }
         }
     }
