@@ -11,6 +11,7 @@ from vae_experiments.models.layers import (
     ConvTranspose2d,
     Flatten,
     LateBlock,
+    Layers,
     RepeatedOverSquares,
     SquareMeans,
     Unflatten,
@@ -122,6 +123,23 @@ def test_a_late_block_counts_on_from_a_checkpoint() -> None:
     assert layer(x) is x
     later.load_state_dict(layer.state_dict())
     assert later(x) is not x
+
+
+def test_layers_are_pytorchs_one_after_another() -> None:
+    torch.manual_seed(0)
+    parts = [Conv2d(2, 5, 3, 2, padding=1), nn.ReLU(), ConvTranspose2d(5, 4, 3, 2, 1), nn.ReLU(), nn.ReLU(), nn.Tanh()]
+    ours, theirs, x = Layers(*parts), nn.Sequential(*parts), torch.randn(3, 2, 6, 5)
+    weights = torch.randn_like(theirs(x))
+    for a, b in zip(values_and_gradients(ours, x, weights), values_and_gradients(theirs, x, weights), strict=True):
+        torch.testing.assert_close(a, b)
+    with torch.no_grad():
+        kept = x.clone()
+        torch.testing.assert_close(ours(x), theirs(x))
+        assert torch.equal(x, kept)
+        seen: list[Tensor] = []
+        with parts[0].register_forward_hook(lambda layer, inputs, y: seen.append(y)):
+            ours(x)
+        assert (seen[0] < 0).any()  # what somebody holds is not overwritten
 
 
 @pytest.mark.parametrize("side", [1, 2, 3])

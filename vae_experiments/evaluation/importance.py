@@ -11,7 +11,7 @@ from vae_experiments.evaluation.examined import BLOCK, Examined
 from vae_experiments.generation.inference import decoded_at_once, evaluating
 
 DRAWS = 50  # latents per image that are drawn at once: fixed, so that no figure depends on the memory there is
-BLOCK_PIXELS = 2**19  # decoded at once: logits that stay in a processor's cache are read twice as fast
+BLOCK_PIXELS = 2**17  # decoded at once: what stays in a processor's cache is read twice as fast
 
 
 @dataclass(frozen=True)

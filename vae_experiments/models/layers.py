@@ -60,32 +60,8 @@ class RepeatedOverSquares(nn.Module):
         return torch.stack([x] * self.side, -2).flatten(-3, -2)
 
 
-class Layers(nn.Sequential):
-    """One layer after another; a convolution and the ReLU behind it at once, where a kernel does both."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return through(self, x)
-
-
-def through(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
-    """What comes out of these layers, one after another, of x."""
-    waiting: Conv2d | ConvTranspose2d | None = None  # whether a ReLU follows it is to be seen
-    for layer in layers:
-        if waiting is not None:
-            relu = type(layer) is nn.ReLU and not layer._forward_hooks
-            x = on_tiles(waiting, x, relu=relu)
-            waiting = None
-            if relu:
-                continue
-        if isinstance(layer, Conv2d | ConvTranspose2d) and not layer._forward_hooks and goes_on_tiles(layer, x):
-            waiting = layer
-        else:
-            x = layer(x)
-    return x if waiting is None else on_tiles(waiting, x)
-
-
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """Adds its bias apart, since oneDNN takes three times as long for a gradient of the two together."""
+    """Trains with its bias apart, since oneDNN takes three times as long for a gradient of the two together."""
 
     rewritten = True
     tiled = True
@@ -93,7 +69,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         if output_size is None and goes_on_tiles(self, x):
             return on_tiles(self, x)
-        if not self.rewritten:
+        if not self.rewritten or not torch.is_grad_enabled():
             return super().forward(x, output_size)
         assert output_size is None
         assert self.bias is not None
@@ -153,6 +129,40 @@ def compute_without_tiles(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, Conv2d | ConvTranspose2d):
             layer.tiled = False
+
+
+class Layers(nn.Sequential):
+    """One layer after another; a convolution and the ReLU behind it at once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return through(self, x)
+
+
+def through(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """What comes out of these layers, one after another, of x."""
+    convolution: Conv2d | ConvTranspose2d | None = None  # waits: whether a ReLU follows is to be seen
+    for layer in layers:
+        if convolution is not None:
+            relu = type(layer) is nn.ReLU and not layer._forward_hooks
+            x = convolved(convolution, x, relu)
+            convolution = None
+            if relu:
+                continue
+        if isinstance(layer, Conv2d | ConvTranspose2d) and not layer._forward_hooks:
+            convolution = layer
+        else:
+            x = layer(x)
+    return x if convolution is None else convolved(convolution, x, relu=False)
+
+
+def convolved(layer: Conv2d | ConvTranspose2d, x: Tensor, relu: bool) -> Tensor:
+    """What comes out of the layer, and of a ReLU behind it if there is one."""
+    if goes_on_tiles(layer, x):
+        return on_tiles(layer, x, relu)
+    y: Tensor = layer(x)
+    if not relu:
+        return y
+    return functional.relu(y, inplace=not torch.is_grad_enabled())  # nobody else has seen y
 
 
 def goes_on_tiles(layer: Conv2d | ConvTranspose2d, x: Tensor) -> bool:
