@@ -15,7 +15,7 @@ WITHOUT = {
     "precision": "bfloat16 products (`trainer.precision=float32`)",
     "layout": "channels last in memory (`trainer.channels_last=false`)",
     "order": "flattening in the order of channels last (no key: the weights would be other ones)",
-    "layers": "convolutions computed another way (`trainer.rewritten_layers=false`)",
+    "layers": "convolutions computed another way than PyTorch's, tiles among them (`trainer.rewritten_layers=false`)",
     "tiles": "convolutions compiled for the CPU's tile units (`trainer.tile_kernels=false`)",
     "memory": "memory kept from the kernel (`trainer.keep_memory=false`)",
     "fused": "all weights updated in one pass (`optimizer.fused=false`)",
@@ -50,7 +50,7 @@ def markdown(rates: Rates) -> str:
         "## What each part is worth\n\n"
         "The default network's training step without one thing at a time, to the step with all of them, in the same "
         "round; of `trainer.flush_denormals` below. The layers compute what PyTorch's compute, which "
-        "`tests/models/test_layers.py` holds them to.\n\n" + "\n".join([head, *rows])
+        "`tests/models/test_layers.py` and `tests/kernels/test_tiles.py` hold them to.\n\n" + "\n".join([head, *rows])
     )
 
 
