@@ -59,5 +59,17 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     assert said(ASK, XDG_CACHE_HOME=str(taken)) == "True | None"
 
 
+def test_without_a_home_folder_they_are_compiled_all_the_same() -> None:
+    code = f"""
+import pathlib, platformdirs
+from vae_experiments.kernels import compiled
+def nobodys(*names, **options):
+    raise RuntimeError("Could not determine home directory.")
+compiled.user_cache_path = nobodys
+{ASK}
+"""
+    assert said(code) == "True | None"
+
+
 def test_there_is_one_openmp_in_the_process() -> None:
     assert said(SEEN) == "1"

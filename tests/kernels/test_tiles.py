@@ -1,5 +1,7 @@
 """The kernels for tile units beside PyTorch's float32 convolutions of the same, rounded numbers."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -161,6 +163,12 @@ def test_layers_do_without_tiles_where_they_cannot_or_may_not() -> None:
         ]
         for other in others:
             assert not goes_on_tiles(other, x)
+        assert not goes_on_tiles(layer, x[0])
+        assert not goes_on_tiles(Conv2d(3, 4, 3, padding=1), x)
+        assert not goes_on_tiles(Conv2d(4, 4, 9), x)  # nothing would be left, which is PyTorch's to refuse
+        assert not goes_on_tiles(ConvTranspose2d(4, 4, 3, 2, output_padding=2), x)
+        assert not goes_on_tiles(Conv2d(4, 4, 3).half(), x)
+        assert not goes_on_tiles(Conv2d(4, 4, 3, device="meta"), x)
         compute_without_tiles(layer)
         assert not goes_on_tiles(layer, x)
 
@@ -175,6 +183,41 @@ def test_whoever_looks_at_a_layer_sees_its_output() -> None:
     assert len(seen) == 4
     assert (seen[0] < 0).any()
     assert torch.equal(seen[0].relu(), seen[1])
+
+
+def test_whoever_changes_what_a_layer_is_given_is_heeded() -> None:
+    network, x = Layers(Conv2d(2, 3, 3, padding=1), nn.ReLU()), torch.rand(1, 2, 6, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        before = network(x)
+        network[0].register_forward_pre_hook(lambda layer, inputs: (torch.zeros_like(inputs[0]),))
+        after = network(x)
+    assert not torch.equal(before, after)
+    assert after[0, :, 0, 0].equal(after[0, :, 3, 3])
+
+
+LEAK = """
+import resource, torch
+from torch import nn
+from vae_experiments.models.layers import Conv2d
+from threading import Thread
+layer, x = Conv2d(32, 32, 3, padding=1), torch.rand(8, 32, 64, 64)
+def work():
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(x).float().sum().backward()
+def threads(n):
+    for _ in range(n):
+        thread = Thread(target=work)
+        thread.start()
+        thread.join()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+torch.set_num_threads(1)
+print(-threads(40) + threads(160))
+"""
+
+
+def test_a_thread_that_ends_leaves_no_memory_behind() -> None:
+    said = subprocess.run([sys.executable, "-c", LEAK], capture_output=True, text=True, check=True)
+    assert int(said.stdout) < 40_000  # KiB; a thread's own are 2,000 and more
 
 
 def test_a_late_block_that_has_joined_goes_on_tiles() -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -64,17 +65,15 @@ def _load() -> ctypes.CDLL:
     """
     runtime = openmp()
     key = hashlib.sha256("\0".join([SOURCE.read_text(), *FLAGS, str(runtime)]).encode()).hexdigest()[:16]
-    path = user_cache_path("vae-experiments", appauthor=False) / "kernels" / f"tiles-{key}.so"
     try:
-        return _opened(path)
-    except OSError:  # not there yet, or made on a machine with other libraries
-        pass
-    try:
+        path = user_cache_path("vae-experiments", appauthor=False) / "kernels" / f"tiles-{key}.so"
+        with suppress(OSError):  # it is not there yet, or was made on a machine with other libraries
+            return _opened(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # renamed: another process may look for it now
             os.replace(_compile(Path(folder), runtime), path)
         return _opened(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the latter where a user has no home folder
         log.info("the cache folder cannot keep the compiled kernels (%s); every run compiles them", error)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -91,15 +90,24 @@ def _compile(folder: Path, runtime: Path | None) -> Path:
     # PyTorch's OpenMP comes first: with a second one beside it there would be twice as many threads as cores.
     libraries = ["-Wl,--as-needed", *([str(runtime)] if runtime else [])]
     command = [gcc, *FLAGS, "-o", str(library), str(SOURCE), *libraries]
-    result = subprocess.run(command, capture_output=True, text=True)
+    english = os.environ | {"LC_ALL": "C"}
+    result = subprocess.run(command, env=english, capture_output=True, text=True, errors="replace")
     if result.returncode != 0:
-        lines = [line for line in result.stderr.splitlines() if "error" in line] or ["no reason given"]
+        lines = [line for line in result.stderr.splitlines() if "error" in line.lower()] or ["no reason given"]
         raise Missing(f"{gcc} cannot compile them: {lines[0]}")
+    with library.open("rb") as written:
+        os.fsync(written.fileno())  # half a library would end every process that loads it
     return library
 
 
 def openmp() -> Path | None:
-    """The OpenMP library that PyTorch brings along, None where it takes the system's."""
+    """The OpenMP library that PyTorch brings along, None where it takes the system's.
+
+    Raises:
+        Missing: it is not gcc's.
+    """
+    if any(other in Path("/proc/self/maps").read_text() for other in ("libiomp", "libomp")):
+        raise Missing("PyTorch has another OpenMP here than gcc's")
     return next(Path(torch.__file__).parent.glob("lib/libgomp*.so*"), None) or next(
         (Path(torch.__file__).parent.parent / "torch.libs").glob("libgomp*.so*"), None
     )

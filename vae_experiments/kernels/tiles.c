@@ -20,6 +20,7 @@
  */
 #include <immintrin.h>
 #include <omp.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,9 +48,16 @@ typedef struct {
 
 enum { DONE, NO_MEMORY };
 
-/* Linux gives tiles to those processes that ask for them. 0 on success. */
+/* What was written is in memory from here on: gcc's intrinsics that load tiles do not say that they read it. */
+#define SETTLE __asm__ volatile("" ::: "memory")
+
+/* Linux gives tiles to those processes that ask for them. 0 if it does, and the CPU has all that is used here. */
 int tiles_request(void) {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("amx-bf16") || !__builtin_cpu_supports("avx512bf16")) return -1;
+    if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq")) return -1;
+    if (!__builtin_cpu_supports("avx512vl")) return -1;
     return (int)syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
 }
 
@@ -65,16 +73,23 @@ static void configure(int rows) {
     struct { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } tiles
         __attribute__((aligned(64))) = {.palette = 1};
     for (int t = 0; t < 8; t++) tiles.row_bytes[t] = 64, tiles.rows[t] = (uint8_t)(t < 6 ? rows : SIDE);
+    SETTLE;
     _tile_loadconfig(&tiles);
 }
 
-/* A thread's memory from call to call, never shrunk. */
+/* A thread's memory from call to call, never shrunk; freed with the thread. */
+static pthread_key_t memory_key;
+static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
+static void make_key(void) { pthread_key_create(&memory_key, free); }
 static void *scratch(size_t bytes) {
-    static _Thread_local void *memory;
     static _Thread_local size_t size;
+    pthread_once(&memory_once, make_key);
+    void *memory = pthread_getspecific(memory_key);
     if (size < bytes) {
         free(memory);
         memory = aligned_alloc(64, up(bytes, 64));
+        if (memory && pthread_setspecific(memory_key, memory) != 0) free(memory), memory = NULL;
+        if (!memory) pthread_setspecific(memory_key, NULL);
         size = memory ? bytes : 0;
     }
     return memory;
@@ -326,6 +341,7 @@ static inline __attribute__((always_inline)) void convolve_class(const Plan *p, 
             int row = class->row + u * p->out_step, column = class->column + v * p->out_step;
             to[i] = y + ((size_t)row * s->out_width + column) * s->out_channels + tile * SIDE;
         }
+        SETTLE;
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
@@ -372,10 +388,10 @@ int tiles_convolve(const bf16 *x, const bf16 *mask, const float *weights, const 
 #pragma omp parallel num_threads(threads) reduction(| : failed) if (!failed)
     {
         bf16 *staged = scratch(own_size * sizeof(bf16));
-        failed |= !staged;
+        failed |= !staged || !packed || !biases;
 #pragma omp for schedule(static)
         for (int tile = 0; tile < p.written_tiles; tile++)
-            if (packed) pack(&p, weights, w, tile, packed + (size_t)tile * p.kernel_tiles * TILE);
+            if (!failed) pack(&p, weights, w, tile, packed + (size_t)tile * p.kernel_tiles * TILE);
         if (!failed) memset(staged, 0, own_size * sizeof(bf16));
         int configured = 0;
 #pragma omp for schedule(static)
@@ -472,6 +488,7 @@ static void couple(const bf16 *pixels, int pairs, int depth, bf16 *even, bf16 *o
 /* sums += A x B, for 16 or, if `both`, 32 channels of A and 32 of B, over so many steps of 32 pixels. */
 static inline __attribute__((always_inline)) void multiply(const bf16 *a, size_t a_next, const bf16 *b, size_t b_next,
                                                            int steps, const int both, float *sums) {
+    SETTLE;
     _tile_loadd(0, sums, 64);
     _tile_loadd(1, sums + SUMS, 64);
     if (both) {
@@ -549,7 +566,7 @@ int tiles_gradient(const bf16 *x, const bf16 *x_mask, const bf16 *g, const bf16 
     {
         int thread = omp_get_thread_num();
         bf16 *staged = scratch(own_size * sizeof(bf16));
-        failed |= !staged;
+        failed |= !staged || !sums;
 #pragma omp single
         team = omp_get_num_threads();
         if (!failed) {

@@ -57,13 +57,13 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, geometry: Geometry, relu: 
     """What PyTorch's convolution of that geometry returns, behind a ReLU if asked for; differentiable once.
 
     Args:
-        x: [B, C, H, W]; taken to bfloat16.
+        x: [B, C, H, W] on the CPU, as the rest; taken to bfloat16.
         weight: [O, C, k, k], of a transposed convolution [C, O, k, k], float32.
         bias: [O], float32.
         geometry: where its taps lie.
         relu: what is negative becomes zero.
     """
-    y: Tensor = _Convolution.apply(x.to(torch.bfloat16), weight, bias, geometry, relu)  # type: ignore[no-untyped-call]
+    y: Tensor = _Convolution.apply(x.to(torch.bfloat16), weight, bias.contiguous(), geometry, relu)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -106,7 +106,7 @@ def _weight_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Of weight and bias."""
     kernel, outputs = geometry.kernel, gradient.shape[1]
-    dw, db = torch.empty_like(weight), torch.empty(outputs)
+    dw, db = torch.empty_like(weight), torch.empty(outputs, dtype=torch.float32, device=x.device)
     if geometry.transposed:  # of its adjoint, the convolution from `gradient` to x
         _gradient(gradient, y, x, None, _taps(dw, 1, 0), dw, db, None, _shape(gradient, x, geometry))
     elif geometry.stride == 1 and outputs * kernel <= THIN[0] and outputs * kernel**2 <= THIN[1]:
@@ -132,7 +132,7 @@ def _convolve(
 ) -> Tensor:
     """x, where mask is positive, convolved to images of that (H, W); `written` is the weight's dimension of their C."""
     shape = (x.shape[0], weight.shape[written], *size)
-    y = torch.empty(shape, dtype=torch.bfloat16, memory_format=torch.channels_last)
+    y = torch.empty(shape, dtype=torch.bfloat16, device=x.device, memory_format=torch.channels_last)
     images = _at(x), _at(mask)
     parameters = _at(weight), ctypes.byref(_taps(weight, 1 - written, written, turned)), _at(bias)
     how = ctypes.byref(_shape(x, y, geometry)), geometry.transposed, relu, torch.get_num_threads()

@@ -143,16 +143,21 @@ def through(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
     convolution: Conv2d | ConvTranspose2d | None = None  # waits: whether a ReLU follows is to be seen
     for layer in layers:
         if convolution is not None:
-            relu = type(layer) is nn.ReLU and not layer._forward_hooks
+            relu = type(layer) is nn.ReLU and not is_watched(layer)
             x = convolved(convolution, x, relu)
             convolution = None
             if relu:
                 continue
-        if isinstance(layer, Conv2d | ConvTranspose2d) and not layer._forward_hooks:
+        if isinstance(layer, Conv2d | ConvTranspose2d) and not is_watched(layer):
             convolution = layer
         else:
             x = layer(x)
     return x if convolution is None else convolved(convolution, x, relu=False)
+
+
+def is_watched(layer: nn.Module) -> bool:
+    """Whether somebody is told when the layer is called."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 def convolved(layer: Conv2d | ConvTranspose2d, x: Tensor, relu: bool) -> Tensor:
@@ -167,16 +172,16 @@ def convolved(layer: Conv2d | ConvTranspose2d, x: Tensor, relu: bool) -> Tensor:
 
 def goes_on_tiles(layer: Conv2d | ConvTranspose2d, x: Tensor) -> bool:
     """Whether the kernels of kernels/tiles.c compute the layer: in bfloat16, on a CPU that has tiles."""
-    return (
-        layer.tiled
-        and x.device.type == "cpu"
-        and torch.is_autocast_enabled("cpu")
-        and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        and layer.weight.dtype == torch.float32
-        and layer.bias is not None
-        and compiled.tiles() is not None
-        and geometry(layer) is not None
-    )
+    if not layer.tiled or not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") != torch.bfloat16:
+        return False
+    if torch.compiler.is_compiling() or layer.bias is None or compiled.tiles() is None:
+        return False
+    if not x.is_cpu or not all(p.is_cpu and p.dtype == torch.float32 for p in (layer.weight, layer.bias)):
+        return False
+    if x.dim() != 4 or x.shape[1] != layer.in_channels:  # PyTorch takes single images, and refuses other channels
+        return False
+    shape = geometry(layer)
+    return shape is not None and min(shape.output(x.shape[2], x.shape[3])) > 0
 
 
 def on_tiles(layer: Conv2d | ConvTranspose2d, x: Tensor, relu: bool = False) -> Tensor:
@@ -202,7 +207,7 @@ def _square(
     sides = kernel[0], stride[0], padding[0] if isinstance(padding, tuple) else -1
     if (kernel, stride, padding) != tuple((side, side) for side in sides):
         return None
-    if kernel[0] > MOST_KERNEL or stride[0] > kernel[0] or not 0 <= sides[2] < kernel[0]:
+    if kernel[0] > MOST_KERNEL or stride[0] > kernel[0] or not 0 <= sides[2] < kernel[0] or max(missing) >= stride[0]:
         return None
     return Geometry(*sides, transposed, (missing[0], missing[1]))
 
