@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from support import needs_tiles
 from torch import Tensor, nn
 
@@ -16,6 +18,7 @@ from vae_experiments.models.layers import (
     LateBlock,
     Layers,
     compute_without_tiles,
+    geometry,
     goes_on_tiles,
 )
 
@@ -81,6 +84,35 @@ def test_a_convolution_is_pytorchs(what: str, size: tuple[int, int], batch: int,
         assert network(x).dtype == torch.bfloat16
     for ours, exact in compared(network, x):
         assert distance(ours, exact) < ROUNDING
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.data())
+def test_a_convolution_of_any_shape_is_pytorchs(data: st.DataObject) -> None:
+    def number(least: int, most: int) -> int:
+        """Small ones more often: with few channels and a small kernel, layers are computed another way."""
+        return data.draw(st.integers(least, min(most, least + 2)) | st.integers(least, most))
+
+    kernel = number(1, 11)
+    stride, padding, transposed = number(1, kernel), number(0, kernel - 1), data.draw(st.booleans())
+    channels, filters, batch = number(1, 70), number(1, 70), number(0, 4)
+    size = number(1, 20), number(1, 20)
+    layer: Conv2d | ConvTranspose2d
+    if transposed:
+        layer = ConvTranspose2d(channels, filters, kernel, stride, padding, output_padding=number(0, stride - 1))
+    else:
+        layer = Conv2d(channels, filters, kernel, stride, padding)
+    shape = geometry(layer)
+    assert shape is not None
+    assume(min(shape.output(*size)) > 0)
+    assume(transposed or min(size) + 2 * padding >= kernel)
+    torch.manual_seed(0)
+    for p in layer.parameters():
+        p.data = rounded(p.data)
+    network = Layers(layer, nn.ReLU()) if data.draw(st.booleans()) else Layers(layer)
+    for ours, exact in compared(network, rounded(torch.rand(batch, channels, *size))):
+        assert ours.shape == exact.shape
+        assert distance(ours, exact) < 2 * ROUNDING
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=str)
