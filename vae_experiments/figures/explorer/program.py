@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vae_experiments.generation.inference import evaluating
 from vae_experiments.models.architectures.base import ACTIVATIONS
 from vae_experiments.models.architectures.resnet import Enlarge, ResidualBlock
-from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Unflatten
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Layers, Unflatten
 from vae_experiments.models.likelihoods import (
     Bernoulli,
     Categorical,
@@ -121,7 +121,7 @@ def _read(module: nn.Module, x: Tensor, writer: _Writer) -> tuple[list[Op], Tens
 
     By the very type: a subclass may compute something else.
     """
-    if type(module) is nn.Sequential:
+    if type(module) is nn.Sequential or type(module) is Layers:
         ops: list[Op] = []
         for child in module:
             more, x = _read(child, x, writer)
