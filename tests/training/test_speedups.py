@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from assembled import numbers, start
-from support import needs_gpu
+from support import needs_gpu, needs_tiles
 from torch import Tensor, nn
 
 from vae_experiments.data.batches import Images
-from vae_experiments.models.layers import Conv2d, ConvTranspose2d
+from vae_experiments.models.architectures import MLP, Conv
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d, has_tiled_layers
 from vae_experiments.runs import assemble
 from vae_experiments.training.loop import fit
 
@@ -74,6 +75,18 @@ def test_kernels_of_our_own_can_be_left_alone() -> None:
     assert layers
     assert not any(layer.tiled for layer in layers)
     assert all(layer.tiled for layer in network().modules() if isinstance(layer, Conv2d | ConvTranspose2d))
+
+
+@needs_tiles
+@pytest.mark.parametrize("key", ["", "tile_kernels=false", "rewritten_layers=false", "precision=float32"])
+def test_a_run_remembers_whether_it_takes_them(key: str) -> None:
+    keys = ["trainer.precision=bfloat16", *([f"trainer.{key}"] if key else [])]
+    assert ("tile kernels" in start(assembled.composed(*keys)).identity["arithmetic"]) is (not key)
+
+
+def test_a_network_without_convolutions_has_no_use_for_them() -> None:
+    assert has_tiled_layers(Conv().encoder((1, 28, 28)))
+    assert not has_tiled_layers(MLP().encoder((1, 28, 28)))
 
 
 HEEDED = """

@@ -132,6 +132,11 @@ def compute_without_tiles(network: nn.Module) -> None:
             layer.tiled = False
 
 
+def has_tiled_layers(network: nn.Module) -> bool:
+    """Whether `network` has layers that may be computed by the kernels of kernels/tiles.c."""
+    return any(isinstance(layer, Conv2d | ConvTranspose2d) and layer.tiled for layer in network.modules())
+
+
 class Layers(nn.Sequential):
     """One layer after another; a convolution and the ReLU behind it at once."""
 

@@ -89,7 +89,7 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
             "signature": signature(plain, data.dataset.digest),
             "image_shape": list(data.dataset.image_shape),
             "threads": torch.get_num_threads(),
-            "arithmetic": _arithmetic(config, hardware),
+            "arithmetic": _arithmetic(vae, hardware),
         },
     )
     run.state.scheduler = build_scheduler(
@@ -106,9 +106,9 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
     return run
 
 
-def _arithmetic(config: RunConfig, hardware: Hardware) -> str:
+def _arithmetic(vae: VAE, hardware: Hardware) -> str:
     """What rounds the numbers: a run that is resumed with another would come to others."""
-    kernels = ", tile kernels" if takes_tile_kernels(config.trainer, hardware) else ""
+    kernels = ", tile kernels" if takes_tile_kernels(vae, hardware) else ""
     return f"{hardware.device.type} {hardware.precision}{kernels}, torch {torch.__version__}"
 
 
@@ -170,7 +170,7 @@ def _say_what_runs(run: TrainingRun) -> None:
         *(dataset.name, images["train"], images["val"], images["test"]),
     )
     log.info("model: %s parameters, %s of them the decoder's", count, decoder)
-    kernels = ", convolutions compiled for it" if takes_tile_kernels(run.trainer, run.hardware) else ""
+    kernels = ", convolutions compiled for it" if takes_tile_kernels(vae, run.hardware) else ""
     log.info("device: %s, %d threads%s", run.hardware, torch.get_num_threads(), kernels)
     if run.world.size > 1:
         log.info("data-parallel: %d processes, one batch of %d between them", run.world.size, run.batch_size)

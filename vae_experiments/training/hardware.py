@@ -8,9 +8,11 @@ import sys
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from vae_experiments.errors import InputError
 from vae_experiments.kernels import compiled
+from vae_experiments.models.layers import has_tiled_layers
 from vae_experiments.training.config import TrainerConfig
 
 log = logging.getLogger(__name__)
@@ -76,12 +78,11 @@ def bfloat16_units(device: torch.device) -> str | None:
     return None
 
 
-def takes_tile_kernels(config: TrainerConfig, hardware: Hardware) -> bool:
-    """Whether the run's convolutions are computed by kernels/tiles.c, which is compiled if it was not yet."""
-    asked = config.tile_kernels and config.rewritten_layers
-    if not asked or hardware.device.type != "cpu" or hardware.precision is not torch.bfloat16:
+def takes_tile_kernels(vae: nn.Module, hardware: Hardware) -> bool:
+    """Whether the network has convolutions that kernels/tiles.c computes there; it is compiled if it was not yet."""
+    if hardware.device.type != "cpu" or hardware.precision is not torch.bfloat16:
         return False
-    return compiled.tiles() is not None
+    return has_tiled_layers(vae) and compiled.tiles() is not None
 
 
 def make_repeatable(config: TrainerConfig, hardware: Hardware) -> None:
