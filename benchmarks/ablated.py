@@ -26,7 +26,8 @@ KEYS = {
     "precision": "trainer.precision=float32",
     "layout": "trainer.channels_last=false",
     "layers": "trainer.rewritten_layers=false",
-    "tiles": "trainer.tile_kernels=false",
+    "kernels": "trainer.kernels=false",
+    "float32 kernels": "trainer.kernels=false trainer.precision=float32",
     "memory": "trainer.keep_memory=false",
     "fused": "optimizer.fused=false",
 }
@@ -46,7 +47,7 @@ def main() -> None:
     """Measures."""
     what, batch_size, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(threads)
-    config = default_config(*([KEYS[what]] if what in KEYS else []))
+    config = default_config(*KEYS.get(what, "").split())
     if config.trainer.keep_memory:
         keep_freed_memory()
     hardware = choose(config.trainer)
@@ -55,8 +56,8 @@ def main() -> None:
     vae = build_vae(config.architecture, config.posterior, config.prior, config.likelihood, SHAPE)
     if not config.trainer.rewritten_layers:
         layers.compute_as_pytorch(vae)
-    if not config.trainer.tile_kernels:
-        layers.compute_without_tiles(vae)
+    if not config.trainer.kernels:
+        layers.compute_without_kernels(vae)
     if what == "order":
         for half in (vae.encoder, vae.decoder):
             assert isinstance(half, nn.Sequential)

@@ -30,9 +30,10 @@ TINY = [
 BARE = [*TINY, "tracking=off", "hooks.gallery=null"]  # and with nothing but the training
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-needs_tiles = pytest.mark.skipif(
-    compiled.tiles() is None, reason=f"needs the kernels for tile units ({compiled.why_not()})"
-)
+NO_TILES = compiled.why_not(torch.bfloat16)
+needs_tiles = pytest.mark.skipif(NO_TILES is not None, reason=f"needs the kernels for tile units ({NO_TILES})")
+NO_VECTORS = compiled.why_not(torch.float32)
+needs_vectors = pytest.mark.skipif(NO_VECTORS is not None, reason=f"needs the kernels for vectors ({NO_VECTORS})")
 
 
 @dataclass(frozen=True)

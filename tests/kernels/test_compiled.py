@@ -6,14 +6,19 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from support import needs_tiles
+from support import needs_vectors
 
-pytestmark = needs_tiles
+pytestmark = needs_vectors
 
-ASK = "from vae_experiments.kernels.compiled import tiles, why_not; print(tiles() is not None, '|', why_not())"
+ASK = """
+import torch
+from vae_experiments.kernels.compiled import kernels, why_not
+print(kernels(torch.float32) is not None, '|', why_not(torch.float32))
+"""
 SEEN = """
-from vae_experiments.kernels.compiled import tiles
-tiles()
+import torch
+from vae_experiments.kernels.compiled import kernels
+kernels(torch.float32)
 print(len({line.split()[-1] for line in open("/proc/self/maps") if "libgomp" in line or "libomp" in line}))
 """
 
@@ -40,10 +45,10 @@ def test_without_a_compiler_layers_are_pytorchs(tmp_path: Path) -> None:
 
 def test_a_compiler_that_fails_is_quoted(tmp_path: Path) -> None:
     gcc = tmp_path / "gcc"
-    gcc.write_text("#!/bin/sh\necho 'tiles.c:1: error: unknown flag' >&2\nexit 1\n")
+    gcc.write_text("#!/bin/sh\necho 'vectors.c:1: error: unknown flag' >&2\nexit 1\n")
     gcc.chmod(0o755)
     answer = said(ASK, XDG_CACHE_HOME=str(tmp_path / "cache"), PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert answer == f"False | {gcc} cannot compile them: tiles.c:1: error: unknown flag"
+    assert answer == f"False | {gcc} cannot compile them: vectors.c:1: error: unknown flag"
 
 
 def test_a_cache_that_holds_something_else_is_made_anew(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from assembled import numbers, start
-from support import needs_gpu, needs_tiles
+from support import needs_gpu, needs_tiles, needs_vectors
 from torch import Tensor, nn
 
 from vae_experiments.data.batches import Images
 from vae_experiments.models.architectures import MLP, Conv
-from vae_experiments.models.layers import Conv2d, ConvTranspose2d, has_tiled_layers
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d, has_compiled_layers
 from vae_experiments.runs import assemble
 from vae_experiments.training.loop import fit
 
@@ -71,22 +71,24 @@ def test_rewritten_layers_can_be_told_to_be_pytorchs_own() -> None:
 
 
 def test_kernels_of_our_own_can_be_left_alone() -> None:
-    layers = [m for m in network("trainer.tile_kernels=false").modules() if isinstance(m, Conv2d | ConvTranspose2d)]
+    layers = [m for m in network("trainer.kernels=false").modules() if isinstance(m, Conv2d | ConvTranspose2d)]
     assert layers
-    assert not any(layer.tiled for layer in layers)
-    assert all(layer.tiled for layer in network().modules() if isinstance(layer, Conv2d | ConvTranspose2d))
+    assert not any(layer.compiled for layer in layers)
+    assert all(layer.compiled for layer in network().modules() if isinstance(layer, Conv2d | ConvTranspose2d))
 
 
-@needs_tiles
-@pytest.mark.parametrize("key", ["", "tile_kernels=false", "rewritten_layers=false", "precision=float32"])
-def test_a_run_remembers_whether_it_takes_them(key: str) -> None:
-    keys = ["trainer.precision=bfloat16", *([f"trainer.{key}"] if key else [])]
-    assert ("tile kernels" in start(assembled.composed(*keys)).identity["arithmetic"]) is (not key)
+@pytest.mark.parametrize(
+    "precision", [pytest.param("bfloat16", marks=needs_tiles), pytest.param("float32", marks=needs_vectors)]
+)
+@pytest.mark.parametrize("key", ["kernels=true", "kernels=false", "rewritten_layers=false"])
+def test_a_run_remembers_whether_it_takes_them(key: str, precision: str) -> None:
+    run = start(assembled.composed(f"trainer.precision={precision}", f"trainer.{key}"))
+    assert ("own kernels" in run.identity["arithmetic"]) is (key == "kernels=true")
 
 
 def test_a_network_without_convolutions_has_no_use_for_them() -> None:
-    assert has_tiled_layers(Conv().encoder((1, 28, 28)))
-    assert not has_tiled_layers(MLP().encoder((1, 28, 28)))
+    assert has_compiled_layers(Conv().encoder((1, 28, 28)))
+    assert not has_compiled_layers(MLP().encoder((1, 28, 28)))
 
 
 HEEDED = """

@@ -16,11 +16,10 @@ from platformdirs import user_cache_path
 
 log = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("tiles.c")
-FLAGS = (
-    *("-O3", "-std=gnu11", "-fPIC", "-shared", "-fopenmp"),
-    *("-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
-)
+FOLDER = Path(__file__).parent
+FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-fopenmp", "-mfma")
+AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
+TILES = (*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16")
 
 
 class Missing(Exception):
@@ -34,62 +33,74 @@ def has_tiles() -> bool:
 
 
 @cache
-def tiles() -> ctypes.CDLL | None:
-    """The kernels of tiles.c, None where they cannot be had: see `why_not`."""
-    library, why = _outcome()
-    if why is not None and has_tiles():
+def kernels(precision: torch.dtype) -> ctypes.CDLL | None:
+    """Those that compute in that number format, None where they cannot be had: see `why_not`."""
+    library, why = _outcome(precision)
+    if why is not None and _flags(precision) is not None:
         log.info("convolutions are PyTorch's, for want of faster ones: %s", why)
     return library
 
 
-def why_not() -> str | None:
+def why_not(precision: torch.dtype) -> str | None:
     """Why there are none, in a few words; None where they are."""
-    return _outcome()[1]
+    return _outcome(precision)[1]
 
 
 @cache
-def _outcome() -> tuple[ctypes.CDLL | None, str | None]:
+def _outcome(precision: torch.dtype) -> tuple[ctypes.CDLL | None, str | None]:
+    flags = _flags(precision)
     try:
-        if not has_tiles():
-            raise Missing("this CPU has no tile units (AMX)")
-        return _load(), None
+        if flags is None:
+            units = "tile units (AMX)" if precision is torch.bfloat16 else "vector units (AVX-512, AVX2)"
+            raise Missing(f"this CPU has no {units}")
+        return _load("tiles" if precision is torch.bfloat16 else "vectors", flags), None
     except Missing as missing:
         return None, str(missing)
 
 
-def _load() -> ctypes.CDLL:
+def _flags(precision: torch.dtype) -> tuple[str, ...] | None:
+    """Those by which gcc may use the CPU's units for that number format; None where it has none."""
+    if precision is torch.bfloat16:
+        return (*FLAGS, *TILES) if has_tiles() else None
+    if precision is torch.float32:
+        return {"AVX512": (*FLAGS, *AVX512), "AVX2": (*FLAGS, "-mavx2")}.get(torch.backends.cpu.get_cpu_capability())
+    return None
+
+
+def _load(name: str, flags: tuple[str, ...]) -> ctypes.CDLL:
     """From the cache folder, where the first run on a machine leaves them.
 
     Raises:
         Missing: there is no compiler, or it fails.
     """
     runtime = openmp()
-    key = hashlib.sha256("\0".join([SOURCE.read_text(), *FLAGS, str(runtime)]).encode()).hexdigest()[:16]
+    sources = [path.read_text() for path in sorted([*FOLDER.glob("*.h"), FOLDER / f"{name}.c"])]
+    key = hashlib.sha256("\0".join([*sources, *flags, str(runtime)]).encode()).hexdigest()[:16]
     try:
-        path = user_cache_path("vae-experiments", appauthor=False) / "kernels" / f"tiles-{key}.so"
+        path = user_cache_path("vae-experiments", appauthor=False) / "kernels" / f"{name}-{key}.so"
         with suppress(OSError):  # it is not there yet, or was made on a machine with other libraries
             return _opened(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # renamed: another process may look for it now
-            os.replace(_compile(Path(folder), runtime), path)
+            os.replace(_compile(name, flags, Path(folder), runtime), path)
         return _opened(path)
     except (OSError, RuntimeError) as error:  # the latter where a user has no home folder
         log.info("the cache folder cannot keep the compiled kernels (%s); every run compiles them", error)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return _opened(_compile(Path(folder), runtime))
+            return _opened(_compile(name, flags, Path(folder), runtime))
     except OSError as error:
         raise Missing(f"compiled, they cannot be loaded: {error}") from error
 
 
-def _compile(folder: Path, runtime: Path | None) -> Path:
+def _compile(name: str, flags: tuple[str, ...], folder: Path, runtime: Path | None) -> Path:
     gcc = shutil.which("gcc")
     if gcc is None:
         raise Missing("there is no gcc to compile them with; install it (apt install gcc)")
-    library = folder / "tiles.so"
+    library = folder / f"{name}.so"
     # PyTorch's OpenMP comes first: with a second one beside it there would be twice as many threads as cores.
     libraries = ["-Wl,--as-needed", *([str(runtime)] if runtime else [])]
-    command = [gcc, *FLAGS, "-o", str(library), str(SOURCE), *libraries]
+    command = [gcc, *flags, "-o", str(library), str(FOLDER / f"{name}.c"), *libraries]
     english = os.environ | {"LC_ALL": "C"}
     result = subprocess.run(command, env=english, capture_output=True, text=True, errors="replace")
     if result.returncode != 0:
@@ -116,8 +127,8 @@ def openmp() -> Path | None:
 def _opened(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     pointer, number = ctypes.c_void_p, ctypes.c_int
-    library.tiles_convolve.argtypes = [*[pointer] * 7, *[number] * 3]
-    library.tiles_gradient.argtypes = [*[pointer] * 9, number]
-    if library.tiles_request() != 0:
-        raise Missing("the system does not grant the CPU's tile units")
+    library.convolve.argtypes = [*[pointer] * 7, *[number] * 3]
+    library.gradient.argtypes = [*[pointer] * 9, number]
+    if library.request() != 0:
+        raise Missing("the CPU's units are not all there, or the system does not grant them")
     return library

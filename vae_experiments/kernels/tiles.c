@@ -19,13 +19,10 @@
  * Each thread takes a part of the batch. The same number of threads gives the same bits.
  */
 #include <immintrin.h>
-#include <omp.h>
-#include <pthread.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "layout.h"
 
 typedef uint16_t bf16;
 
@@ -35,24 +32,13 @@ enum {
     TILE = SIDE * DEPTH,      /* bfloat16 in a tile */
     SUMS = SIDE * SIDE,       /* float32 in a tile */
     SEGMENT = 16,             /* at most so many values in a row of a patch */
-    MOST_KERNEL = 11,
-    MOST_TAPS = MOST_KERNEL * MOST_KERNEL,
 };
-
-typedef struct {
-    int batch;
-    int height, width, channels;             /* of the images that are read */
-    int out_height, out_width, out_channels; /* of those that are written; in `tiles_gradient`, of the gradient */
-    int kernel, stride, padding;
-} Shape;
-
-enum { DONE, NO_MEMORY };
 
 /* What was written is in memory from here on: gcc's intrinsics that load tiles do not say that they read it. */
 #define SETTLE __asm__ volatile("" ::: "memory")
 
 /* Linux gives tiles to those processes that ask for them. 0 if it does, and the CPU has all that is used here. */
-int tiles_request(void) {
+int request(void) {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("amx-bf16") || !__builtin_cpu_supports("avx512bf16")) return -1;
@@ -60,10 +46,6 @@ int tiles_request(void) {
     if (!__builtin_cpu_supports("avx512vl")) return -1;
     return (int)syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
 }
-
-static inline size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
-static inline int least(int a, int b) { return a < b ? a : b; }
-static inline int most(int a, int b) { return a > b ? a : b; }
 
 static inline __mmask32 first32(int n) { return n >= 32 ? 0xffffffffu : n <= 0 ? 0 : (1u << n) - 1; }
 static inline __mmask16 first16(int n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
@@ -75,24 +57,6 @@ static void configure(int rows) {
     for (int t = 0; t < 8; t++) tiles.row_bytes[t] = 64, tiles.rows[t] = (uint8_t)(t < 6 ? rows : SIDE);
     SETTLE;
     _tile_loadconfig(&tiles);
-}
-
-/* A thread's memory from call to call, never shrunk; freed with the thread. */
-static pthread_key_t memory_key;
-static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
-static void make_key(void) { pthread_key_create(&memory_key, free); }
-static void *scratch(size_t bytes) {
-    static _Thread_local size_t size;
-    pthread_once(&memory_once, make_key);
-    void *memory = pthread_getspecific(memory_key);
-    if (size < bytes) {
-        free(memory);
-        memory = aligned_alloc(64, up(bytes, 64));
-        if (memory && pthread_setspecific(memory_key, memory) != 0) free(memory), memory = NULL;
-        if (!memory) pthread_setspecific(memory_key, NULL);
-        size = memory ? bytes : 0;
-    }
-    return memory;
 }
 
 /* ---- images, made ready for tiles ---- */
@@ -218,65 +182,23 @@ static inline void fetch(Ahead *a) {
 
 /* ---- convolution ---- */
 
-/* Where a weight lies: at `read` channels, `written` channels, rows and columns of the kernel, in float32. */
-typedef struct { int64_t read, written, row, column; int turned; } Weights;
-
-static const float *at_tap(const float *weights, const Weights *w, int kernel, int tap) {
-    int i = tap / kernel, j = tap % kernel;
-    if (w->turned) i = kernel - 1 - i, j = kernel - 1 - j;
-    return weights + i * w->row + j * w->column;
-}
-
-typedef struct { int weights, y, x; } Tap;
-
-/* Output pixels (row, column) + step * (u, v) that the same taps lead to. */
-typedef struct { int first_tap, last_tap, row, column, rows, columns; } Class;
-
 typedef struct {
     Shape shape;
+    Layout layout;
     int as_patches, relu, depth, written_tiles, kernel_tiles; /* tiles of all taps for 16 channels */
-    int in_step, out_step;
     Grid grid;
-    Tap taps[MOST_TAPS];
-    Class classes[MOST_TAPS];
-    int n_classes;
 } Plan;
 
 static void plan(Plan *p, const Shape *s, int transposed, int relu) {
-    int kernel_taps = s->kernel * s->kernel, n_taps = 0;
-    *p = (Plan){.shape = *s, .as_patches = !transposed && has_patches(s), .relu = relu};
+    Layout *l = &p->layout;
+    p->shape = *s, p->as_patches = !transposed && has_patches(s), p->relu = relu;
     p->depth = p->as_patches ? DEPTH : (int)up(s->channels, DEPTH);
     p->written_tiles = (int)up(s->out_channels, SIDE) / SIDE;
-    p->in_step = transposed || p->as_patches ? 1 : s->stride;
-    p->out_step = transposed ? s->stride : 1;
-    p->kernel_tiles = (p->as_patches ? 1 : kernel_taps) * (p->depth / DEPTH);
-    if (p->as_patches) {
-        p->classes[p->n_classes++] = (Class){0, 1, 0, 0, s->out_height, s->out_width};
-        p->grid = (Grid){1, s->out_height, s->out_width, DEPTH, 0, 0, 0};
-        return;
-    }
-    int top = 0, left = 0, bottom = 0, right = 0, step = p->out_step;
-    for (int a = 0; a < least(step, s->out_height); a++)
-        for (int b = 0; b < least(step, s->out_width); b++) {
-            int rows = (s->out_height - a + step - 1) / step, columns = (s->out_width - b + step - 1) / step;
-            Class class = {n_taps, 0, a, b, rows, columns};
-            for (int tap = 0; tap < kernel_taps; tap++) {
-                int y = tap / s->kernel - s->padding, x = tap % s->kernel - s->padding;
-                if (transposed) {
-                    y = a - y, x = b - x;
-                    if (y % step || x % step) continue;
-                    y /= step, x /= step;
-                }
-                p->taps[n_taps++] = (Tap){tap, y, x};
-                top = most(top, -y), left = most(left, -x);
-                bottom = most(bottom, (class.rows - 1) * p->in_step + y + 1);
-                right = most(right, (class.columns - 1) * p->in_step + x + 1);
-            }
-            class.last_tap = n_taps;
-            p->classes[p->n_classes++] = class;
-        }
-    for (int t = 0; t < n_taps; t++) p->taps[t].y += top, p->taps[t].x += left;
-    p->grid = (Grid){1, bottom + top, right + left, p->depth, top, left, 0};
+    p->kernel_tiles = (p->as_patches ? 1 : s->kernel * s->kernel) * (p->depth / DEPTH);
+    if (p->as_patches) /* one tap, which leads to the patch of that pixel */
+        lay_out(l, &(Shape){.out_height = s->out_height, .out_width = s->out_width, .kernel = 1, .stride = 1}, 0);
+    else lay_out(l, s, transposed);
+    p->grid = (Grid){1, l->rows, l->columns, p->depth, l->top, l->left, 0};
 }
 
 /* Tile after tile: for 16 written channels, for a tap, for 32 read ones. */
@@ -326,10 +248,11 @@ static inline __attribute__((always_inline)) void convolve_class(const Plan *p, 
                                                                  Ahead *next) {
     float sums[4][SUMS] __attribute__((aligned(64)));
     const Shape *s = &p->shape;
+    const Layout *l = &p->layout;
     int across = (class->columns + rows - 1) / rows, blocks = class->rows * across;
     int columns = p->grid.columns, k_tiles = p->depth / DEPTH, left = s->out_channels - tile * SIDE;
-    size_t a_pitch = (size_t)p->in_step * p->depth * sizeof(bf16);
-    size_t out_pitch = (size_t)p->out_step * s->out_channels;
+    size_t a_pitch = (size_t)l->in_step * p->depth * sizeof(bf16);
+    size_t out_pitch = (size_t)l->out_step * s->out_channels;
     const bf16 *b0 = weights + (size_t)tile * p->kernel_tiles * TILE, *b1 = b0 + (size_t)p->kernel_tiles * TILE;
     for (int block = 0; block < blocks; block += 2) {
         fetch(next);
@@ -337,8 +260,8 @@ static inline __attribute__((always_inline)) void convolve_class(const Plan *p, 
         bf16 *to[2];
         for (int i = 0; i < 2; i++) { /* the last one twice, if need be */
             int m = least(block + i, blocks - 1), u = m / across, v = least(m % across * rows, class->columns - rows);
-            a[i] = staged + ((size_t)u * columns + v) * p->in_step * p->depth;
-            int row = class->row + u * p->out_step, column = class->column + v * p->out_step;
+            a[i] = staged + ((size_t)u * columns + v) * l->in_step * p->depth;
+            int row = class->row + u * l->out_step, column = class->column + v * l->out_step;
             to[i] = y + ((size_t)row * s->out_width + column) * s->out_channels + tile * SIDE;
         }
         SETTLE;
@@ -347,8 +270,8 @@ static inline __attribute__((always_inline)) void convolve_class(const Plan *p, 
         _tile_zero(2);
         _tile_zero(3);
         for (int t = class->first_tap; t < class->last_tap; t++) {
-            size_t a_at = ((size_t)p->taps[t].y * columns + p->taps[t].x) * p->depth;
-            size_t b_at = (size_t)p->taps[t].weights * k_tiles * TILE;
+            size_t a_at = ((size_t)l->taps[t].y * columns + l->taps[t].x) * p->depth;
+            size_t b_at = (size_t)l->taps[t].weights * k_tiles * TILE;
             for (int k = 0; k < k_tiles; k++, a_at += DEPTH, b_at += TILE) {
                 _tile_loadd(6, b0 + b_at, 64);
                 _tile_loadd(4, a[0] + a_at, a_pitch);
@@ -373,7 +296,7 @@ static inline __attribute__((always_inline)) void convolve_class(const Plan *p, 
 
 /* y = relu(convolution(x where mask > 0) + bias); mask and bias may be NULL. Transposed: its adjoint, which takes
  * images of `out_*` to those of `height`, `width` in PyTorch's terms; here, too, x has `height` and y `out_height`. */
-int tiles_convolve(const bf16 *x, const bf16 *mask, const float *weights, const Weights *w, const float *bias, bf16 *y,
+int convolve(const bf16 *x, const bf16 *mask, const float *weights, const Weights *w, const float *bias, bf16 *y,
                    const Shape *s, int transposed, int relu, int threads) {
     Plan p;
     plan(&p, s, transposed, relu);
@@ -404,8 +327,8 @@ int tiles_convolve(const bf16 *x, const bf16 *mask, const float *weights, const 
             int shares = s->out_height * s->out_width / SIDE / 2 * ((p.written_tiles + 1) / 2) + 1;
             Ahead next = ahead(x + from, mask ? mask + from : NULL, image_size, NULL, NULL, 0, shares);
             if (image + 1 == s->batch) next = nothing;
-            for (int c = 0; c < p.n_classes; c++) {
-                const Class *class = &p.classes[c];
+            for (int c = 0; c < p.layout.n_classes; c++) {
+                const Class *class = &p.layout.classes[c];
                 int across = (class->columns + SIDE - 1) / SIDE, rows = (class->columns + across - 1) / across;
                 if (rows != configured) configure(configured = rows);
                 for (int tile = 0; tile < p.written_tiles; tile += 2)
@@ -516,8 +439,8 @@ static inline __attribute__((always_inline)) void multiply(const bf16 *a, size_t
 }
 
 /* `count` of 16 weights, of read channels one after another from q on, to where they lie. */
-static inline void put_weights(__m512 values, float *to, const Weights *w, const Shape *s, int as_patches, int tap, int q,
-                               int count) {
+static inline void put_weights(__m512 values, float *to, const Weights *w, const Shape *s, int as_patches, int tap,
+                               int q, int count) {
     if (!as_patches && w->read == 1) {
         _mm512_mask_storeu_ps((float *)at_tap(to, w, s->kernel, tap) + q, first16(count), values);
         return;
@@ -533,7 +456,7 @@ static inline void put_weights(__m512 values, float *to, const Weights *w, const
 
 /* The gradient of the weights of the convolution of x whose output's gradient is g, into `gradient`; and the sums over
  * all pixels of each channel of x and of g, where asked for. Masks may be NULL. */
-int tiles_gradient(const bf16 *x, const bf16 *x_mask, const bf16 *g, const bf16 *g_mask, float *gradient,
+int gradient(const bf16 *x, const bf16 *x_mask, const bf16 *g, const bf16 *g_mask, float *gradient,
                    const Weights *w, float *x_sums, float *g_sums, const Shape *s, int threads) {
     int as_patches = has_patches(s), kernel = as_patches ? 1 : s->kernel, step = as_patches ? 1 : s->stride;
     int padding = as_patches ? 0 : s->padding, taps = kernel * kernel, planes = step * step;

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from vae_experiments.kernels import compiled
 from vae_experiments.kernels.compiled import has_tiles
-from vae_experiments.kernels.tiles import MOST_KERNEL, Geometry, convolve
+from vae_experiments.kernels.convolution import MOST_KERNEL, Geometry, convolve
 from vae_experiments.models.thin_convolution import ThinConvolution
 
 THIN = 4  # output channels up to which a convolution is faster as a product and shifted sums
@@ -65,11 +65,11 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     """Trains with its bias apart, since oneDNN takes three times as long for a gradient of the two together."""
 
     rewritten = True
-    tiled = True
+    compiled = True
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if output_size is None and goes_on_tiles(self, x):
-            return on_tiles(self, x)
+        if output_size is None and has_kernels(self, x):
+            return by_kernels(self, x)
         if not self.rewritten or not torch.is_grad_enabled():
             return super().forward(x, output_size)
         assert output_size is None
@@ -91,11 +91,11 @@ class Conv2d(nn.Conv2d):
     """
 
     rewritten = True
-    tiled = True
+    compiled = True
 
     def forward(self, x: Tensor) -> Tensor:
-        if goes_on_tiles(self, x):
-            return on_tiles(self, x)
+        if has_kernels(self, x):
+            return by_kernels(self, x)
         if not self.rewritten or not torch.is_grad_enabled() or x.device.type not in ("cpu", "cuda"):
             return super().forward(x)
         assert self.bias is not None
@@ -113,6 +113,7 @@ class Conv2d(nn.Conv2d):
         kernel = self.kernel_size[0]
         return (
             self.out_channels <= THIN < self.in_channels
+            and kernel % 2 == 1
             and self.padding == (kernel // 2, kernel // 2)
             and self.stride == (1, 1)
         )
@@ -122,19 +123,19 @@ def compute_as_pytorch(network: nn.Module) -> None:
     """Has the layers of `network` compute what they compute in PyTorch's own way, to compare the two."""
     for layer in network.modules():
         if isinstance(layer, Conv2d | ConvTranspose2d):
-            layer.rewritten = layer.tiled = False
+            layer.rewritten = layer.compiled = False
 
 
-def compute_without_tiles(network: nn.Module) -> None:
-    """Has the layers of `network` leave the kernels of kernels/tiles.c alone."""
+def compute_without_kernels(network: nn.Module) -> None:
+    """Has the layers of `network` leave the kernels of vae_experiments.kernels alone."""
     for layer in network.modules():
         if isinstance(layer, Conv2d | ConvTranspose2d):
-            layer.tiled = False
+            layer.compiled = False
 
 
-def has_tiled_layers(network: nn.Module) -> bool:
-    """Whether `network` has layers that may be computed by the kernels of kernels/tiles.c."""
-    return any(isinstance(layer, Conv2d | ConvTranspose2d) and layer.tiled for layer in network.modules())
+def has_compiled_layers(network: nn.Module) -> bool:
+    """Whether `network` has layers that may be computed by the kernels of vae_experiments.kernels."""
+    return any(isinstance(layer, Conv2d | ConvTranspose2d) and layer.compiled for layer in network.modules())
 
 
 class Layers(nn.Sequential):
@@ -168,34 +169,39 @@ def is_watched(layer: nn.Module) -> bool:
 
 def convolved(layer: Conv2d | ConvTranspose2d, x: Tensor, relu: bool) -> Tensor:
     """What comes out of the layer, and of a ReLU behind it if there is one."""
-    if goes_on_tiles(layer, x):
-        return on_tiles(layer, x, relu)
+    if has_kernels(layer, x):
+        return by_kernels(layer, x, relu)
     y: Tensor = layer(x)
     if not relu:
         return y
     return functional.relu(y, inplace=not torch.is_grad_enabled())  # nobody else has seen y
 
 
-def goes_on_tiles(layer: Conv2d | ConvTranspose2d, x: Tensor) -> bool:
-    """Whether the kernels of kernels/tiles.c compute the layer: in bfloat16, on a CPU that has tiles."""
-    if not layer.tiled or not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") != torch.bfloat16:
+def has_kernels(layer: Conv2d | ConvTranspose2d, x: Tensor) -> bool:
+    """Whether the layer is computed by kernels compiled for this CPU: of x as it is, or as autocast takes it."""
+    if not layer.compiled or not x.is_cpu or type(x) not in (Tensor, nn.Parameter) or torch.compiler.is_compiling():
         return False
-    if torch.compiler.is_compiling() or layer.bias is None or compiled.tiles() is None:
-        return False
-    if not x.is_cpu or not all(p.is_cpu and p.dtype == torch.float32 for p in (layer.weight, layer.bias)):
+    if layer.bias is None or not all(p.is_cpu and p.dtype == torch.float32 for p in (layer.weight, layer.bias)):
         return False
     if x.dim() != 4 or x.shape[1] != layer.in_channels:  # PyTorch takes single images, and refuses other channels
+        return False
+    if x.dtype not in (torch.float32, torch.bfloat16) or compiled.kernels(_precision(x)) is None:
         return False
     shape = geometry(layer)
     return shape is not None and min(shape.output(x.shape[2], x.shape[3])) > 0
 
 
-def on_tiles(layer: Conv2d | ConvTranspose2d, x: Tensor, relu: bool = False) -> Tensor:
+def _precision(x: Tensor) -> torch.dtype:
+    """Of a product with x."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
+def by_kernels(layer: Conv2d | ConvTranspose2d, x: Tensor, relu: bool = False) -> Tensor:
     """The layer's output, behind a ReLU if asked for."""
     shape = geometry(layer)
     assert shape is not None
     assert layer.bias is not None
-    return convolve(x, layer.weight, layer.bias, shape, relu)
+    return convolve(x.to(_precision(x)), layer.weight, layer.bias, shape, relu)
 
 
 def geometry(layer: Conv2d | ConvTranspose2d) -> Geometry | None:

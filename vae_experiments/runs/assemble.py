@@ -11,7 +11,7 @@ from vae_experiments.data.prepare import ImageData, prepare
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures import Architecture
 from vae_experiments.models.build import build_vae
-from vae_experiments.models.layers import compute_as_pytorch, compute_without_tiles
+from vae_experiments.models.layers import compute_as_pytorch, compute_without_kernels
 from vae_experiments.models.vae import VAE
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder
@@ -23,7 +23,7 @@ from vae_experiments.training.hardware import (
     flush_denormals,
     keep_freed_memory,
     make_repeatable,
-    takes_tile_kernels,
+    takes_kernels,
 )
 from vae_experiments.training.optimization import build_optimizer, build_scheduler
 from vae_experiments.training.randomness import stream
@@ -108,7 +108,7 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
 
 def _arithmetic(vae: VAE, hardware: Hardware) -> str:
     """What rounds the numbers: a run that is resumed with another would come to others."""
-    kernels = ", tile kernels" if takes_tile_kernels(vae, hardware) else ""
+    kernels = ", own kernels" if takes_kernels(vae, hardware) else ""
     return f"{hardware.device.type} {hardware.precision}{kernels}, torch {torch.__version__}"
 
 
@@ -147,8 +147,8 @@ def _build(config: RunConfig, architecture: Architecture, data: ImageData, hardw
     vae = build_vae(architecture, config.posterior, config.prior, config.likelihood, data.dataset.image_shape)
     if not config.trainer.rewritten_layers:
         compute_as_pytorch(vae)
-    if not config.trainer.tile_kernels:
-        compute_without_tiles(vae)
+    if not config.trainer.kernels:
+        compute_without_kernels(vae)
     layout = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
     vae.to(hardware.device, memory_format=layout)  # type: ignore[call-overload]
     vae.prior.initialize(_some_images(data, config.seed).to(hardware.device))
@@ -170,7 +170,7 @@ def _say_what_runs(run: TrainingRun) -> None:
         *(dataset.name, images["train"], images["val"], images["test"]),
     )
     log.info("model: %s parameters, %s of them the decoder's", count, decoder)
-    kernels = ", convolutions compiled for it" if takes_tile_kernels(vae, run.hardware) else ""
+    kernels = ", convolutions compiled for it" if takes_kernels(vae, run.hardware) else ""
     log.info("device: %s, %d threads%s", run.hardware, torch.get_num_threads(), kernels)
     if run.world.size > 1:
         log.info("data-parallel: %d processes, one batch of %d between them", run.world.size, run.batch_size)

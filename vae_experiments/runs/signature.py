@@ -54,7 +54,7 @@ def source_digest() -> str:
     """SHA-256 over the package's Python and C files, names and contents."""
     root = Path(vae_experiments.__file__).parent
     sha = hashlib.sha256()
-    for path in sorted([*root.rglob("*.py"), *root.rglob("*.c")]):
+    for path in sorted([*root.rglob("*.py"), *root.rglob("*.[ch]")]):
         content = path.read_bytes()
         sha.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
     return sha.hexdigest()

@@ -26,8 +26,8 @@ class TrainerConfig:
         eval_batch_size: images per validation batch; changes memory and speed, never a figure.
         channels_last: weights and batches in the order of memory in which convolutions are fast.
         rewritten_layers: convolutions computed in the way that is fast, see models/layers.py; else PyTorch's way.
-        tile_kernels: in bfloat16 on a CPU with tile units (AMX), convolutions by kernels/tiles.c, which gcc compiles
-            when they are first wanted; without a gcc they are PyTorch's.
+        kernels: convolutions by kernels of our own, for a CPU's tile units (in bfloat16: AMX) or vector units (in
+            float32: AVX-512, AVX2); gcc compiles them when they are first wanted, without one they are PyTorch's.
         keep_memory: on Linux, freed buffers stay with the process; a matter of the whole process.
         flush_denormals: on the CPU, numbers below 1e-38 are zero; a matter of the whole process, too.
     """
@@ -44,7 +44,7 @@ class TrainerConfig:
     eval_batch_size: Annotated[int, Ge(1)] = 500
     channels_last: bool = True
     rewritten_layers: bool = True
-    tile_kernels: bool = True
+    kernels: bool = True
     keep_memory: bool = True
     flush_denormals: bool = True
 

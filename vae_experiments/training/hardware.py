@@ -12,7 +12,7 @@ from torch import nn
 
 from vae_experiments.errors import InputError
 from vae_experiments.kernels import compiled
-from vae_experiments.models.layers import has_tiled_layers
+from vae_experiments.models.layers import has_compiled_layers
 from vae_experiments.training.config import TrainerConfig
 
 log = logging.getLogger(__name__)
@@ -78,11 +78,11 @@ def bfloat16_units(device: torch.device) -> str | None:
     return None
 
 
-def takes_tile_kernels(vae: nn.Module, hardware: Hardware) -> bool:
-    """Whether the network has convolutions that kernels/tiles.c computes there; it is compiled if it was not yet."""
-    if hardware.device.type != "cpu" or hardware.precision is not torch.bfloat16:
-        return False
-    return has_tiled_layers(vae) and compiled.tiles() is not None
+def takes_kernels(vae: nn.Module, hardware: Hardware) -> bool:
+    """Whether the network has convolutions that kernels of our own compute there; compiled if they were not yet."""
+    return (
+        hardware.device.type == "cpu" and has_compiled_layers(vae) and compiled.kernels(hardware.precision) is not None
+    )
 
 
 def make_repeatable(config: TrainerConfig, hardware: Hardware) -> None:

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from vae_experiments.config.verb import run_verb
 from vae_experiments.tracking.config import TrackingConfig
 from vae_experiments.training.config import TrainerConfig
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,6 @@ def findings(config: DoctorConfig) -> list[tuple[str, str]]:
     import psutil
     import torch
 
-    from vae_experiments.kernels import compiled
     from vae_experiments.tracking.address import resolve_uri, shown
     from vae_experiments.training.hardware import choose
 
@@ -48,7 +51,6 @@ def findings(config: DoctorConfig) -> list[tuple[str, str]]:
     memory, disk = psutil.virtual_memory(), shutil.disk_usage(".")
     packages = ("torch", "hydra-core", "omegaconf", "mlflow", "numpy")
     dot = shutil.which("dot")
-    why = compiled.why_not()
     uri = shown(resolve_uri(config.tracking.uri)) if config.tracking.enabled else "off"
     data = Path(os.environ.get("VAE_DATA", "data"))
     return [
@@ -61,8 +63,16 @@ def findings(config: DoctorConfig) -> list[tuple[str, str]]:
         ("memory", f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"),
         ("disk", f"{disk.free / 2**30:.1f} GiB free here"),
         ("training", f"would run on {choose(config.trainer)}"),
-        ("kernels", f"left out: {why}" if why else "compiled for this CPU's tile units"),
+        ("kernels", "; ".join(_kernels(precision) for precision in (torch.bfloat16, torch.float32))),
         ("tracking", uri),
         ("data", f"{data.resolve()}{'' if data.is_dir() else ' (not there yet: made by the first run)'}"),
         ("diagrams", f"drawn by {dot}" if dot else "left out: install Graphviz for the program dot"),
     ]
+
+
+def _kernels(precision: "torch.dtype") -> str:
+    from vae_experiments.kernels import compiled
+
+    why = compiled.why_not(precision)
+    name = str(precision).removeprefix("torch.")
+    return f"{name} left out: {why}" if why else f"{name} compiled for this CPU"

@@ -41,7 +41,8 @@ with suppress(Exception):  # if not here, each job finds out by itself
     from vae_experiments.tracking.environment import packages
     from vae_experiments.tracking.models import save_model
 
-    compiled.tiles()
+    for precision in (torch.bfloat16, torch.float32):
+        compiled.kernels(precision)
     default_config()  # which each job is compared with
     packages()
     warn_dependency_requirement_mismatches(["mlflow"])  # which packages there are, for the models

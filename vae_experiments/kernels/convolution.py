@@ -1,6 +1,7 @@
-"""Convolutions on a CPU's tile units, with the ReLU behind them: tiles.c for PyTorch's tensors.
+"""Convolutions with the ReLU behind them, by kernels compiled for this CPU: tiles.c, vectors.c for PyTorch's tensors.
 
-Images are channels_last and bfloat16, weights and biases float32, in any order of memory.
+Images are channels_last, in bfloat16 (tiles.c) or float32 (vectors.c); weights and biases float32, in any order of
+memory.
 """
 
 import ctypes
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from vae_experiments.kernels import compiled
 
-MOST_KERNEL = 11  # tiles.c: MOST_KERNEL
+MOST_KERNEL = 11  # layout.h: MOST_KERNEL
 THIN = 16, 32  # tiles.c: SEGMENT, DEPTH: values in a row of the kernel and in all of it, up to which it has patches
 
 
@@ -57,13 +58,13 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, geometry: Geometry, relu: 
     """What PyTorch's convolution of that geometry returns, behind a ReLU if asked for; differentiable once.
 
     Args:
-        x: [B, C, H, W] on the CPU, as the rest; taken to bfloat16.
+        x: [B, C, H, W] on the CPU, as the rest; in a number format that has `kernels` here, which is the result's too.
         weight: [O, C, k, k], of a transposed convolution [C, O, k, k], float32.
         bias: [O], float32.
         geometry: where its taps lie.
         relu: what is negative becomes zero.
     """
-    y: Tensor = _Convolution.apply(x.to(torch.bfloat16), weight, bias.contiguous(), geometry, relu)  # type: ignore[no-untyped-call]
+    y: Tensor = _Convolution.apply(x, weight, bias.contiguous(), geometry, relu)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -109,13 +110,19 @@ def _weight_gradient(
     dw, db = torch.empty_like(weight), torch.empty(outputs, dtype=torch.float32, device=x.device)
     if geometry.transposed:  # of its adjoint, the convolution from `gradient` to x
         _gradient(gradient, y, x, None, _taps(dw, 1, 0), dw, db, None, _shape(gradient, x, geometry))
-    elif geometry.stride == 1 and outputs * kernel <= THIN[0] and outputs * kernel**2 <= THIN[1]:
-        # Few output channels: of the convolution with the kernel turned around, from `gradient` to x; it has patches.
+    elif geometry.stride == 1 and _is_better_turned(x, outputs, kernel):
+        # Few output channels: of the convolution with the kernel turned around, from `gradient` to x.
         shape = _shape(gradient, x, replace(geometry, padding=kernel - 1 - geometry.padding))
         _gradient(gradient, y, x, None, _taps(dw, 0, 1, turned=True), dw, db, None, shape)
     else:
         _gradient(x, None, gradient, y, _taps(dw, 1, 0), dw, None, db, _shape(x, gradient, geometry))
     return dw, db
+
+
+def _is_better_turned(x: Tensor, outputs: int, kernel: int) -> bool:
+    if x.dtype == torch.bfloat16:
+        return outputs * kernel <= THIN[0] and outputs * kernel**2 <= THIN[1]
+    return outputs < min(16, x.shape[1])  # they would leave most of a vector empty
 
 
 def _convolve(
@@ -132,11 +139,11 @@ def _convolve(
 ) -> Tensor:
     """x, where mask is positive, convolved to images of that (H, W); `written` is the weight's dimension of their C."""
     shape = (x.shape[0], weight.shape[written], *size)
-    y = torch.empty(shape, dtype=torch.bfloat16, device=x.device, memory_format=torch.channels_last)
+    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     images = _at(x), _at(mask)
     parameters = _at(weight), ctypes.byref(_taps(weight, 1 - written, written, turned)), _at(bias)
     how = ctypes.byref(_shape(x, y, geometry)), geometry.transposed, relu, torch.get_num_threads()
-    _check(_library().tiles_convolve(*images, *parameters, _at(y), *how))
+    _check(_library(x).convolve(*images, *parameters, _at(y), *how))
     return y
 
 
@@ -154,7 +161,7 @@ def _gradient(
     """Fills dw, of the convolution from x to what has the gradient, and the sums over the pixels of each channel."""
     images = _at(x), _at(x_mask), _at(gradient), _at(mask)
     results = _at(dw), ctypes.byref(taps), _at(x_sums), _at(sums)
-    _check(_library().tiles_gradient(*images, *results, ctypes.byref(shape), torch.get_num_threads()))
+    _check(_library(x).gradient(*images, *results, ctypes.byref(shape), torch.get_num_threads()))
 
 
 def _taps(weight: Tensor, read: int, written: int, turned: bool = False) -> _Weights:
@@ -172,12 +179,12 @@ def _at(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def _library() -> ctypes.CDLL:
-    library = compiled.tiles()
+def _library(x: Tensor) -> ctypes.CDLL:
+    library = compiled.kernels(x.dtype)
     assert library is not None
     return library
 
 
 def _check(failed: int) -> None:
     if failed:
-        raise MemoryError("a convolution found no memory for its tiles; a smaller architecture.batch_size takes less")
+        raise MemoryError("a convolution found no memory; a smaller architecture.batch_size takes less")
