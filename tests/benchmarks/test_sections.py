@@ -112,5 +112,5 @@ def test_what_an_ablation_flattens_in_another_order_are_the_same_values() -> Non
 
 def test_every_key_of_an_ablation_is_a_key_and_named_in_its_table() -> None:
     for what, key in section("ablated").KEYS.items():
-        section("decoding").default_config(key)
+        section("decoding").default_config(*key.split())
         assert f"`{key}`" in section("ablation").WITHOUT[what]
