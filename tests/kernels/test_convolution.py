@@ -282,6 +282,30 @@ def test_whoever_changes_what_a_layer_is_given_is_heeded(precision: torch.dtype)
     assert after[0, :, 0, 0].equal(after[0, :, 3, 3])
 
 
+NO_MEMORY = """
+import resource, torch
+from vae_experiments.models.layers import Conv2d
+layer, x = Conv2d(512, 512, 3, stride=%d, padding=1), torch.rand(1, 512, 4, 4)
+with torch.autocast("cpu", torch.bfloat16, enabled=%s):
+    y = layer(x)
+    used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
+    for left, compute in ((1, lambda: layer(x)), (12, lambda: y.sum().backward())):  # the gradient itself takes 9 MiB
+        resource.setrlimit(resource.RLIMIT_AS, (used + left * 2**20, -1))
+        try:
+            compute()
+        except MemoryError as error:
+            print(error)
+"""
+
+
+@in_both_formats
+@pytest.mark.parametrize("stride", [1, 2])
+def test_without_memory_for_it_a_convolution_says_so(stride: int, precision: torch.dtype) -> None:
+    code = NO_MEMORY % (stride, precision is torch.bfloat16)
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.count("a convolution found no memory; a smaller architecture.batch_size takes less") == 2
+
+
 LEAK = """
 import resource, torch
 from torch import nn

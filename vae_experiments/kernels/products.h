@@ -128,9 +128,9 @@ static void multiply(int width, int first, const float *x, const size_t *m_at, c
 
 /* ---- images ---- */
 
-/* So many values, those whose mask is not positive as zeros. */
+/* So many values, zeros where the mask is not positive; where it is not a number, as they are. */
 static inline void copy(const float *x, const float *mask, int count, float *to) {
-    if (mask) for (int i = 0; i < count; i++) to[i] = mask[i] > 0 ? x[i] : 0;
+    if (mask) for (int i = 0; i < count; i++) to[i] = mask[i] <= 0 ? 0 : x[i];
     else memcpy(to, x, count * sizeof(float));
 }
 

@@ -177,7 +177,7 @@ int convolve(const float *x, const float *mask, const float *weights, const Weig
 #pragma omp parallel num_threads(threads) reduction(| : failed) if (!failed)
     {
         float *staged = scratch((staged_size + SECTION * WIDE) * sizeof(float)), *sums = staged + staged_size;
-        failed |= !staged;
+        failed |= !staged || !p.m_at || !p.k_at || !p.weights || !p.biases;
 #pragma omp for schedule(static)
         for (int tile = 0; tile < tiles; tile++) {
             if (failed) continue;
@@ -235,7 +235,7 @@ int gradient(const float *x, const float *x_mask, const float *g, const float *g
     {
         int thread = omp_get_thread_num();
         float *staged = scratch((x_size + g_size) * sizeof(float)), *g_staged = staged + x_size;
-        failed |= !staged;
+        failed |= !staged || !m_at || !k_at || !sums;
 #pragma omp single
         team = omp_get_num_threads();
         if (!failed) {

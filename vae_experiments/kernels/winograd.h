@@ -137,7 +137,7 @@ static int winograd_convolve(const float *x, const float *mask, const float *wei
 #pragma omp parallel num_threads(threads) reduction(| : failed) if (!failed)
     {
         float *staged = scratch(own_size * sizeof(float)), *v = staged + staged_size, *sums = v + PLACES * q.plane;
-        failed |= !staged;
+        failed |= !staged || !m_at || !k_at || !u || !biases;
 #pragma omp for schedule(static)
         for (int tile = 0; tile < tiles; tile++)
             if (!failed) turn_weights(s, weights, w, tile, u + tile * u_tile);
@@ -239,7 +239,7 @@ static int winograd_gradient(const float *x, const float *x_mask, const float *g
         int thread = omp_get_thread_num();
         float *staged = scratch(own_size * sizeof(float)), *g_staged = staged + x_size, *v = g_staged + g_size;
         float *t = v + PLACES * q.plane;
-        failed |= !staged;
+        failed |= !staged || !m_at || !k_at || !sums;
 #pragma omp single
         team = omp_get_num_threads();
         if (!failed) {
