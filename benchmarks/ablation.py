@@ -16,7 +16,7 @@ WITHOUT = {
     "layout": "channels last in memory (`trainer.channels_last=false`)",
     "order": "flattening in the order of channels last (no key: the weights would be other ones)",
     "layers": "convolutions computed another way than PyTorch's, kernels among them (`trainer.rewritten_layers=false`)",
-    "kernels": "convolutions by kernels compiled for the CPU (`trainer.kernels=false`)",
+    "kernels": "layers by kernels compiled for the CPU (`trainer.kernels=false`)",
     "float32 kernels": "the same of a step in float32 (`trainer.kernels=false trainer.precision=float32`)",
     "memory": "memory kept from the kernel (`trainer.keep_memory=false`)",
     "fused": "all weights updated in one pass (`optimizer.fused=false`)",
@@ -51,8 +51,7 @@ def markdown(rates: Rates) -> str:
         "## What each part is worth\n\n"
         "The default network's training step without one thing at a time, to the step with all of them, in the same "
         "round; of `trainer.flush_denormals` below. The layers compute what PyTorch's compute, which "
-        "`tests/models/test_layers.py` and `tests/kernels/test_convolution.py` hold them to.\n\n"
-        + "\n".join([head, *rows])
+        "`tests/models/test_layers.py` and `tests/kernels` hold them to.\n\n" + "\n".join([head, *rows])
     )
 
 

@@ -303,7 +303,7 @@ with torch.autocast("cpu", torch.bfloat16, enabled=%s):
 def test_without_memory_for_it_a_convolution_says_so(stride: int, precision: torch.dtype) -> None:
     code = NO_MEMORY % (stride, precision is torch.bfloat16)
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.count("a convolution found no memory; a smaller architecture.batch_size takes less") == 2
+    assert said.stdout.count("a layer found no memory; a smaller architecture.batch_size takes less") == 2
 
 
 LEAK = """

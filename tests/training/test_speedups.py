@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vae_experiments.data.batches import Images
 from vae_experiments.models.architectures import MLP, Conv
-from vae_experiments.models.layers import Conv2d, ConvTranspose2d, has_compiled_layers
+from vae_experiments.models.layers import Compiled, Conv2d, ConvTranspose2d, Linear, has_compiled_layers
 from vae_experiments.runs import assemble
 from vae_experiments.training.loop import fit
 
@@ -71,10 +71,10 @@ def test_rewritten_layers_can_be_told_to_be_pytorchs_own() -> None:
 
 
 def test_kernels_of_our_own_can_be_left_alone() -> None:
-    layers = [m for m in network("trainer.kernels=false").modules() if isinstance(m, Conv2d | ConvTranspose2d)]
-    assert layers
+    layers = [m for m in network("trainer.kernels=false").modules() if isinstance(m, Compiled)]
+    assert {type(layer) for layer in layers} == {Conv2d, ConvTranspose2d, Linear}
     assert not any(layer.compiled for layer in layers)
-    assert all(layer.compiled for layer in network().modules() if isinstance(layer, Conv2d | ConvTranspose2d))
+    assert all(layer.compiled for layer in network().modules() if isinstance(layer, Compiled))
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,10 @@ def test_a_run_remembers_whether_it_takes_them(key: str, precision: str) -> None
     assert ("own kernels" in run.identity["arithmetic"]) is (key == "kernels=true")
 
 
-def test_a_network_without_convolutions_has_no_use_for_them() -> None:
-    assert has_compiled_layers(Conv().encoder((1, 28, 28)))
-    assert not has_compiled_layers(MLP().encoder((1, 28, 28)))
+def test_a_network_without_convolutions_has_use_for_them_only_in_bfloat16() -> None:
+    for precision in (torch.bfloat16, torch.float32):
+        assert has_compiled_layers(Conv().encoder((1, 28, 28)), precision)
+        assert has_compiled_layers(MLP().encoder((1, 28, 28)), precision) is (precision is torch.bfloat16)
 
 
 HEEDED = """

@@ -129,6 +129,8 @@ def _opened(path: Path) -> ctypes.CDLL:
     pointer, number = ctypes.c_void_p, ctypes.c_int
     library.convolve.argtypes = [*[pointer] * 7, *[number] * 3]
     library.gradient.argtypes = [*[pointer] * 9, number]
+    if hasattr(library, "dense"):
+        library.dense.argtypes = [pointer, number]
     if library.request() != 0:
         raise Missing("the CPU's units are not all there, or the system does not grant them")
     return library

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae_experiments.kernels import compiled
+from vae_experiments.kernels.calls import address, check, library
 
 MOST_KERNEL = 11  # layout.h: MOST_KERNEL
 THIN = 16, 32  # tiles.c: SEGMENT, DEPTH: values in a row of the kernel and in all of it, up to which it has patches
@@ -140,10 +140,10 @@ def _convolve(
     """x, where mask is positive, convolved to images of that (H, W); `written` is the weight's dimension of their C."""
     shape = (x.shape[0], weight.shape[written], *size)
     y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    images = _at(x), _at(mask)
-    parameters = _at(weight), ctypes.byref(_taps(weight, 1 - written, written, turned)), _at(bias)
+    images = address(x), address(mask)
+    parameters = address(weight), ctypes.byref(_taps(weight, 1 - written, written, turned)), address(bias)
     how = ctypes.byref(_shape(x, y, geometry)), geometry.transposed, relu, torch.get_num_threads()
-    _check(_library(x).convolve(*images, *parameters, _at(y), *how))
+    check(library(x.dtype).convolve(*images, *parameters, address(y), *how))
     return y
 
 
@@ -159,9 +159,9 @@ def _gradient(
     shape: _Shape,
 ) -> None:
     """Fills dw, of the convolution from x to what has the gradient, and the sums over the pixels of each channel."""
-    images = _at(x), _at(x_mask), _at(gradient), _at(mask)
-    results = _at(dw), ctypes.byref(taps), _at(x_sums), _at(sums)
-    _check(_library(x).gradient(*images, *results, ctypes.byref(shape), torch.get_num_threads()))
+    images = address(x), address(x_mask), address(gradient), address(mask)
+    results = address(dw), ctypes.byref(taps), address(x_sums), address(sums)
+    check(library(x.dtype).gradient(*images, *results, ctypes.byref(shape), torch.get_num_threads()))
 
 
 def _taps(weight: Tensor, read: int, written: int, turned: bool = False) -> _Weights:
@@ -173,18 +173,3 @@ def _shape(x: Tensor, y: Tensor, geometry: Geometry) -> _Shape:
     batch, channels, height, width = x.shape
     out = *y.shape[2:], y.shape[1]
     return _Shape(batch, height, width, channels, *out, geometry.kernel, geometry.stride, geometry.padding)
-
-
-def _at(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
-
-
-def _library(x: Tensor) -> ctypes.CDLL:
-    library = compiled.kernels(x.dtype)
-    assert library is not None
-    return library
-
-
-def _check(failed: int) -> None:
-    if failed:
-        raise MemoryError("a convolution found no memory; a smaller architecture.batch_size takes less")

@@ -561,3 +561,5 @@ int gradient(const bf16 *x, const bf16 *x_mask, const bf16 *g, const bf16 *g_mas
     free(sums);
     return failed ? NO_MEMORY : DONE;
 }
+
+#include "dense.h"

@@ -14,6 +14,7 @@ from torch.nn import functional
 from vae_experiments.kernels import compiled
 from vae_experiments.kernels.compiled import has_tiles
 from vae_experiments.kernels.convolution import MOST_KERNEL, Geometry, convolve
+from vae_experiments.kernels.dense import FORMATS, dense
 from vae_experiments.models.thin_convolution import ThinConvolution
 
 THIN = 4  # output channels up to which a convolution is faster as a product and shifted sums
@@ -119,27 +120,41 @@ class Conv2d(nn.Conv2d):
         )
 
 
+class Linear(nn.Linear):
+    """By kernels compiled for the CPU, where they are."""
+
+    compiled = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return by_kernels(self, x) if has_kernels(self, x) else super().forward(x)
+
+
+Compiled = Conv2d | ConvTranspose2d | Linear  # layers that may be computed by the kernels of vae_experiments.kernels
+
+
 def compute_as_pytorch(network: nn.Module) -> None:
     """Has the layers of `network` compute what they compute in PyTorch's own way, to compare the two."""
+    compute_without_kernels(network)
     for layer in network.modules():
         if isinstance(layer, Conv2d | ConvTranspose2d):
-            layer.rewritten = layer.compiled = False
+            layer.rewritten = False
 
 
 def compute_without_kernels(network: nn.Module) -> None:
     """Has the layers of `network` leave the kernels of vae_experiments.kernels alone."""
     for layer in network.modules():
-        if isinstance(layer, Conv2d | ConvTranspose2d):
+        if isinstance(layer, Compiled):
             layer.compiled = False
 
 
-def has_compiled_layers(network: nn.Module) -> bool:
-    """Whether `network` has layers that may be computed by the kernels of vae_experiments.kernels."""
-    return any(isinstance(layer, Conv2d | ConvTranspose2d) and layer.compiled for layer in network.modules())
+def has_compiled_layers(network: nn.Module, precision: torch.dtype) -> bool:
+    """Whether `network` has layers that the kernels for that number format may compute."""
+    layers = [layer for layer in network.modules() if isinstance(layer, Compiled) and layer.compiled]
+    return any(not isinstance(layer, Linear) or precision in FORMATS for layer in layers)
 
 
 class Layers(nn.Sequential):
-    """One layer after another; a convolution and the ReLU behind it at once."""
+    """One layer after another; one that kernels compute and the ReLU behind it at once."""
 
     def forward(self, x: Tensor) -> Tensor:
         return through(self, x)
@@ -147,19 +162,19 @@ class Layers(nn.Sequential):
 
 def through(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
     """What comes out of these layers, one after another, of x."""
-    convolution: Conv2d | ConvTranspose2d | None = None  # waits: whether a ReLU follows is to be seen
+    waiting: Compiled | None = None  # whether a ReLU follows is to be seen
     for layer in layers:
-        if convolution is not None:
+        if waiting is not None:
             relu = type(layer) is nn.ReLU and not is_watched(layer)
-            x = convolved(convolution, x, relu)
-            convolution = None
+            x = computed(waiting, x, relu)
+            waiting = None
             if relu:
                 continue
-        if isinstance(layer, Conv2d | ConvTranspose2d) and not is_watched(layer):
-            convolution = layer
+        if isinstance(layer, Compiled) and not is_watched(layer):
+            waiting = layer
         else:
             x = layer(x)
-    return x if convolution is None else convolved(convolution, x, relu=False)
+    return x if waiting is None else computed(waiting, x, relu=False)
 
 
 def is_watched(layer: nn.Module) -> bool:
@@ -167,7 +182,7 @@ def is_watched(layer: nn.Module) -> bool:
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
-def convolved(layer: Conv2d | ConvTranspose2d, x: Tensor, relu: bool) -> Tensor:
+def computed(layer: Compiled, x: Tensor, relu: bool) -> Tensor:
     """What comes out of the layer, and of a ReLU behind it if there is one."""
     if has_kernels(layer, x):
         return by_kernels(layer, x, relu)
@@ -177,15 +192,19 @@ def convolved(layer: Conv2d | ConvTranspose2d, x: Tensor, relu: bool) -> Tensor:
     return functional.relu(y, inplace=not torch.is_grad_enabled())  # nobody else has seen y
 
 
-def has_kernels(layer: Conv2d | ConvTranspose2d, x: Tensor) -> bool:
+def has_kernels(layer: Compiled, x: Tensor) -> bool:
     """Whether the layer is computed by kernels compiled for this CPU: of x as it is, or as autocast takes it."""
     if not layer.compiled or not x.is_cpu or type(x) not in (Tensor, nn.Parameter) or torch.compiler.is_compiling():
         return False
-    if layer.bias is None or not all(p.is_cpu and p.dtype == torch.float32 for p in (layer.weight, layer.bias)):
-        return False
-    if x.dim() != 4 or x.shape[1] != layer.in_channels:  # PyTorch takes single images, and refuses other channels
+    weight, bias = layer.weight, layer.bias
+    if bias is None or not all(p.is_cpu and p.dtype == torch.float32 for p in (weight, bias)):
         return False
     if x.dtype not in (torch.float32, torch.bfloat16) or compiled.kernels(_precision(x)) is None:
+        return False
+    if isinstance(layer, Linear):
+        fits = x.dim() == 2 and x.shape[1] == layer.in_features and x.shape[0] * weight.numel() > 0
+        return fits and weight.is_contiguous() and _precision(x) in FORMATS
+    if x.dim() != 4 or x.shape[1] != layer.in_channels:  # PyTorch takes single images, and refuses other channels
         return False
     shape = geometry(layer)
     return shape is not None and min(shape.output(x.shape[2], x.shape[3])) > 0
@@ -196,12 +215,15 @@ def _precision(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
-def by_kernels(layer: Conv2d | ConvTranspose2d, x: Tensor, relu: bool = False) -> Tensor:
+def by_kernels(layer: Compiled, x: Tensor, relu: bool = False) -> Tensor:
     """The layer's output, behind a ReLU if asked for."""
+    assert layer.bias is not None
+    x = x.to(_precision(x))
+    if isinstance(layer, Linear):
+        return dense(x, layer.weight, layer.bias, relu)
     shape = geometry(layer)
     assert shape is not None
-    assert layer.bias is not None
-    return convolve(x.to(_precision(x)), layer.weight, layer.bias, shape, relu)
+    return convolve(x, layer.weight, layer.bias, shape, relu)
 
 
 def geometry(layer: Conv2d | ConvTranspose2d) -> Geometry | None:

@@ -170,7 +170,7 @@ def _say_what_runs(run: TrainingRun) -> None:
         *(dataset.name, images["train"], images["val"], images["test"]),
     )
     log.info("model: %s parameters, %s of them the decoder's", count, decoder)
-    kernels = ", convolutions compiled for it" if takes_kernels(vae, run.hardware) else ""
+    kernels = ", layers compiled for it" if takes_kernels(vae, run.hardware) else ""
     log.info("device: %s, %d threads%s", run.hardware, torch.get_num_threads(), kernels)
     if run.world.size > 1:
         log.info("data-parallel: %d processes, one batch of %d between them", run.world.size, run.batch_size)

@@ -79,9 +79,12 @@ def bfloat16_units(device: torch.device) -> str | None:
 
 
 def takes_kernels(vae: nn.Module, hardware: Hardware) -> bool:
-    """Whether the network has convolutions that kernels of our own compute there; compiled if they were not yet."""
+    """Whether the network has layers that kernels of our own compute there; compiled if they were not yet."""
+    precision = hardware.precision
     return (
-        hardware.device.type == "cpu" and has_compiled_layers(vae) and compiled.kernels(hardware.precision) is not None
+        hardware.device.type == "cpu"
+        and has_compiled_layers(vae, precision)
+        and compiled.kernels(precision) is not None
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vae_experiments.generation.inference import evaluating
 from vae_experiments.models.architectures.base import ACTIVATIONS
 from vae_experiments.models.architectures.resnet import Enlarge, ResidualBlock
-from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Layers, Unflatten
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Layers, Linear, Unflatten
 from vae_experiments.models.likelihoods import (
     Bernoulli,
     Categorical,
@@ -138,7 +138,7 @@ def _one(module: nn.Module, x: Tensor, y: Tensor, writer: _Writer) -> Op:
     kind = type(module)
     if kind in _ACTIVATIONS and not _set_apart(module):
         return {"op": _ACTIVATIONS[kind]}
-    if kind is nn.Linear and x.ndim == 2:
+    if kind in (Linear, nn.Linear) and x.ndim == 2:
         assert isinstance(module, nn.Linear)
         at = writer.put(module.weight.T, module.bias, module.out_features)
         return {"op": "dense", "inputs": module.in_features, "outputs": module.out_features, "at": at}

@@ -8,7 +8,7 @@ from torch import nn
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures.base import Architecture, activation
-from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, LateBlock, Layers, Unflatten
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, LateBlock, Layers, Linear, Unflatten
 from vae_experiments.models.shapes import ImageShape
 
 Positive = Annotated[int, Ge(1)]
@@ -84,7 +84,7 @@ class Conv(Architecture):
         height, width = self._sizes(image_shape)[-1]
         layers += [
             Flatten(),
-            nn.Linear(channels * height * width, self.dense),
+            Linear(channels * height * width, self.dense),
             activation(self.activation),
         ]
         return Layers(*layers)
@@ -100,7 +100,7 @@ class Conv(Architecture):
         height, width = sizes[-1]
         channels = self.filters[-1]
         layers: list[nn.Module] = [
-            nn.Linear(self.latent_dim, channels * height * width),
+            Linear(self.latent_dim, channels * height * width),
             activation(self.activation),
             Unflatten(channels, height, width),
         ]

@@ -10,7 +10,7 @@ from torch import nn
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures.base import Architecture, activation
-from vae_experiments.models.layers import RepeatedOverSquares, SquareMeans
+from vae_experiments.models.layers import Layers, Linear, RepeatedOverSquares, SquareMeans
 from vae_experiments.models.shapes import ImageShape
 
 
@@ -41,20 +41,20 @@ class MLP(Architecture):
     def _dense(self, widths: list[int]) -> list[nn.Module]:
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
-            layers += [nn.Linear(inputs, outputs), activation(self.activation)]
+            layers += [Linear(inputs, outputs), activation(self.activation)]
         return layers
 
     def encoder(self, image_shape: ImageShape) -> nn.Module:
         shape = self._seen(image_shape)
         first = [SquareMeans(self.square)] if self.square > 1 else []
-        return nn.Sequential(*first, nn.Flatten(), *self._dense([prod(shape), *self.hidden]))
+        return Layers(*first, nn.Flatten(), *self._dense([prod(shape), *self.hidden]))
 
     def decoder(self, image_shape: ImageShape, params_per_channel: int) -> nn.Module:
         channels, height, width = self._seen(image_shape)
         outputs = (channels * params_per_channel, height, width)
-        return nn.Sequential(
+        return Layers(
             *self._dense([self.latent_dim, *reversed(self.hidden)]),
-            nn.Linear(self.hidden[0], prod(outputs)),
+            Linear(self.hidden[0], prod(outputs)),
             nn.Unflatten(1, outputs),
             *([RepeatedOverSquares(self.square)] if self.square > 1 else []),
         )

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures.base import Architecture, activation
-from vae_experiments.models.layers import Conv2d, Flatten, Layers, Unflatten
+from vae_experiments.models.layers import Conv2d, Flatten, Layers, Linear, Unflatten
 from vae_experiments.models.shapes import ImageShape
 
 Positive = Annotated[int, Ge(1)]
@@ -105,16 +105,16 @@ class ResNet(Architecture):
             *layers,
             activation(self.activation),
             Flatten(),
-            nn.Linear(self.channels[-1] * height * width, self.dense),
+            Linear(self.channels[-1] * height * width, self.dense),
             activation(self.activation),
         )
 
     def decoder(self, image_shape: ImageShape, params_per_channel: int) -> nn.Module:
         *sizes, (height, width) = self._sizes(image_shape)
         layers: list[nn.Module] = [
-            nn.Linear(self.latent_dim, self.dense),
+            Linear(self.latent_dim, self.dense),
             activation(self.activation),
-            nn.Linear(self.dense, self.channels[-1] * height * width),
+            Linear(self.dense, self.channels[-1] * height * width),
             Unflatten(self.channels[-1], height, width),
         ]
         after = [image_shape[0] * params_per_channel, *self.channels[:-1]]

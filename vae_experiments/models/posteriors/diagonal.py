@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vae_experiments.models.bounds import smooth_bound
 from vae_experiments.models.initialization import init_glorot
+from vae_experiments.models.layers import Linear
 from vae_experiments.models.posteriors.base import Distribution, Posterior
 
 
@@ -70,8 +71,8 @@ class DiagonalGaussian(Posterior):
         self.latent_dim = latent_dim
         self.spread = spread
         self.limit = limit
-        self.mean = nn.Linear(features, latent_dim)
-        self.log_scale = nn.Linear(features, latent_dim)
+        self.mean = Linear(features, latent_dim)
+        self.log_scale = Linear(features, latent_dim)
         init_glorot(self)
         if initial is not None:
             nn.init.zeros_(self.log_scale.weight)

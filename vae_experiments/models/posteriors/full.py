@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vae_experiments.errors import InputError
 from vae_experiments.models.bounds import smooth_bound
 from vae_experiments.models.initialization import init_glorot
+from vae_experiments.models.layers import Linear
 from vae_experiments.models.posteriors.base import Distribution, Posterior
 
 
@@ -92,9 +93,9 @@ class FullGaussian(Posterior):
             )
         self.latent_dim = latent_dim
         self.limit = limit
-        self.mean = nn.Linear(features, latent_dim)
-        self.log_scale = nn.Linear(features, latent_dim)
-        self.mixing = nn.Linear(features, latent_dim * (latent_dim - 1) // 2)
+        self.mean = Linear(features, latent_dim)
+        self.log_scale = Linear(features, latent_dim)
+        self.mixing = Linear(features, latent_dim * (latent_dim - 1) // 2)
         init_glorot(self)
         for head in (self.log_scale, self.mixing):
             nn.init.zeros_(head.weight)

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from vae_experiments.errors import InputError
 from vae_experiments.models.bounds import smooth_bound
 from vae_experiments.models.initialization import init_glorot
+from vae_experiments.models.layers import Linear
 from vae_experiments.models.posteriors.base import Distribution, Posterior
 from vae_experiments.models.sphere import log_area, log_normalizer
 
@@ -183,8 +184,8 @@ class VonMisesFisher(Posterior):
             )
         self.latent_dim = latent_dim
         self.limit = limit
-        self.mode = nn.Linear(features, latent_dim)
-        self.log_kappa = nn.Linear(features, 1)
+        self.mode = Linear(features, latent_dim)
+        self.log_kappa = Linear(features, 1)
         init_glorot(self)
         nn.init.constant_(self.mode.bias, 0.1)  # features of zero, as a blank image's at first, need a mode too
         nn.init.zeros_(self.log_kappa.weight)
