@@ -5,8 +5,8 @@ memory.
 """
 
 import ctypes
-from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,8 +34,7 @@ class _Weights(ctypes.Structure):
     ]
 
 
-@dataclass(frozen=True)
-class Geometry:
+class Convolution(NamedTuple):
     """A convolution with a square kernel, or its transposed; both directions alike."""
 
     kernel: int
@@ -53,115 +52,120 @@ class Geometry:
         lost = self.kernel - 2 * self.padding
         return (height - lost) // self.stride + 1, (width - lost) // self.stride + 1
 
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+        """What PyTorch's convolution returns, behind a ReLU if asked for.
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor, geometry: Geometry, relu: bool) -> Tensor:
-    """What PyTorch's convolution of that geometry returns, behind a ReLU if asked for; differentiable once.
-
-    Args:
-        x: [B, C, H, W] on the CPU, as the rest; in a number format that has `kernels` here, which is the result's too.
-        weight: [O, C, k, k], of a transposed convolution [C, O, k, k], float32.
-        bias: [O], float32.
-        geometry: where its taps lie.
-        relu: what is negative becomes zero.
-    """
-    y: Tensor = _Convolution.apply(x, weight, bias.contiguous(), geometry, relu)  # type: ignore[no-untyped-call]
-    return y
-
-
-class _Convolution(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, geometry: Geometry, relu: bool) -> Tensor:
+        Args:
+            x: [B, C, H, W] on the CPU, as the rest; in a number format that has `kernels` here, the result's too.
+            weight: [O, C, k, k], of a transposed convolution [C, O, k, k], float32.
+            bias: [O], float32.
+            relu: what is negative becomes zero.
+        """
         x = x.contiguous(memory_format=torch.channels_last)
-        size = geometry.output(x.shape[2], x.shape[3])
-        y = _convolve(x, None, weight, 1 if geometry.transposed else 0, bias, geometry, relu, size=size)
-        ctx.save_for_backward(x, weight, y if relu else None)
-        ctx.geometry = geometry
+        return _calls(self, x.shape, weight.shape, weight.stride(), x.dtype).forward(x, None, weight, bias, relu)
+
+    def backward(
+        self, gradient: Tensor, mask: Tensor | None, weight: Tensor, x: Tensor, of_x: bool, of_weight: bool
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """The gradients of x, weight and bias that are wanted; see `Kernel`."""
+        x, gradient = (each.contiguous(memory_format=torch.channels_last) for each in (x, gradient))
+        calls = _calls(self, x.shape, weight.shape, weight.stride(), x.dtype)
+        dx = calls.of_x(gradient, mask, weight, None, False) if of_x else None
+        dw, db = calls.of_weight(gradient, mask, weight, x) if of_weight else (None, None)
+        return dx, dw, db
+
+
+class _Convolve:
+    """A call of `convolve` for images and weights of one shape, `written` the weights' dimension of what is written."""
+
+    def __init__(
+        self,
+        images: torch.Size,
+        size: tuple[int, int],
+        weight: Tensor,
+        written: int,
+        convolution: Convolution,
+        turned: bool = False,
+    ) -> None:
+        self.shape = (images[0], weight.shape[written], *size)
+        self.taps = ctypes.byref(_taps(weight, 1 - written, written, turned))
+        self.sizes = ctypes.byref(_shape(images, self.shape, convolution))
+        self.transposed = convolution.transposed
+
+    def __call__(self, x: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+        y = torch.empty(self.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        images, parameters = (address(x), address(mask)), (address(weight), self.taps, address(bias))
+        how = self.sizes, self.transposed, relu, torch.get_num_threads()
+        check(library(x.dtype).convolve(*images, *parameters, address(y), *how))
         return y
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
-        x, weight, y = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
-        dx = dw = db = None
-        if ctx.needs_input_grad[0]:
-            dx = _input_gradient(gradient, y, weight, x, ctx.geometry)
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            dw, db = _weight_gradient(gradient, y, weight, x, ctx.geometry)
-        return dx, dw, db, None, None
+
+class _Gradient:
+    """A call of `gradient`, likewise: of the convolution from x to the gradient or, `swapped`, the other way round."""
+
+    def __init__(
+        self,
+        images: torch.Size,
+        outputs: tuple[int, ...],
+        weight: Tensor,
+        convolution: Convolution,
+        swapped: bool,
+        turned: bool = False,
+    ) -> None:
+        like = torch.empty_like(weight)
+        self.taps = ctypes.byref(_taps(like, 0, 1, turned) if turned else _taps(like, 1, 0))
+        read, written = (outputs, images) if swapped else (images, outputs)
+        self.sizes = ctypes.byref(_shape(read, written, convolution))
+        self.swapped = swapped
+
+    def __call__(self, gradient: Tensor, mask: Tensor | None, weight: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        dw, db = torch.empty_like(weight), torch.empty(gradient.shape[1], dtype=torch.float32, device=x.device)
+        read, masked, sums = [address(x), None], [address(gradient), address(mask)], [None, address(db)]
+        images = [*masked, *read] if self.swapped else [*read, *masked]
+        sums = sums[::-1] if self.swapped else sums
+        how = self.sizes, torch.get_num_threads()
+        check(library(x.dtype).gradient(*images, address(dw), self.taps, *sums, *how))
+        return dw, db
 
 
-def _input_gradient(gradient: Tensor, y: Tensor | None, weight: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
-    """A convolution's is the transposed convolution of its output's, and the other way round."""
-    size = x.shape[2], x.shape[3]
-    if geometry.transposed:
-        return _convolve(gradient, y, weight, 0, None, replace(geometry, transposed=False), size=size)
-    if geometry.stride == 1:  # the same as a convolution with the kernel turned around
-        turned = replace(geometry, padding=geometry.kernel - 1 - geometry.padding)
-        return _convolve(gradient, y, weight, 1, None, turned, size=size, turned=True)
-    return _convolve(gradient, y, weight, 1, None, replace(geometry, transposed=True), size=size)
+class _Calls(NamedTuple):
+    forward: _Convolve
+    of_x: _Convolve
+    of_weight: _Gradient
 
 
-def _weight_gradient(
-    gradient: Tensor, y: Tensor | None, weight: Tensor, x: Tensor, geometry: Geometry
-) -> tuple[Tensor, Tensor]:
-    """Of weight and bias."""
-    kernel, outputs = geometry.kernel, gradient.shape[1]
-    dw, db = torch.empty_like(weight), torch.empty(outputs, dtype=torch.float32, device=x.device)
-    if geometry.transposed:  # of its adjoint, the convolution from `gradient` to x
-        _gradient(gradient, y, x, None, _taps(dw, 1, 0), dw, db, None, _shape(gradient, x, geometry))
-    elif geometry.stride == 1 and _is_better_turned(x, outputs, kernel):
-        # Few output channels: of the convolution with the kernel turned around, from `gradient` to x.
-        shape = _shape(gradient, x, replace(geometry, padding=kernel - 1 - geometry.padding))
-        _gradient(gradient, y, x, None, _taps(dw, 0, 1, turned=True), dw, db, None, shape)
+@lru_cache(maxsize=1024)
+def _calls(
+    c: Convolution, images: torch.Size, weight_shape: torch.Size, strides: tuple[int, ...], precision: torch.dtype
+) -> _Calls:
+    """What is called for images and weights of these shapes; made once, since it takes as long as a small batch."""
+    weight = torch.empty_strided(weight_shape, strides, device="meta")
+    size = images[2], images[3]
+    forward = _Convolve(images, c.output(*size), weight, 1 if c.transposed else 0, c)
+    outputs = torch.Size(forward.shape)
+    # A convolution's gradient is the transposed convolution of its output's, and the other way round.
+    adjoint = c._replace(transposed=not c.transposed)
+    turned = c._replace(padding=c.kernel - 1 - c.padding)
+    if c.transposed:
+        return _Calls(
+            forward,
+            _Convolve(outputs, size, weight, 0, adjoint),
+            _Gradient(images, outputs, weight, c, swapped=True),  # of its adjoint, the convolution to x
+        )
+    if c.stride == 1:  # the adjoint is a convolution, too, with the kernel turned around
+        of_x = _Convolve(outputs, size, weight, 1, turned, turned=True)
+        if _is_better_turned(precision, images[1], outputs[1], c.kernel):
+            return _Calls(forward, of_x, _Gradient(images, outputs, weight, turned, swapped=True, turned=True))
     else:
-        _gradient(x, None, gradient, y, _taps(dw, 1, 0), dw, None, db, _shape(x, gradient, geometry))
-    return dw, db
+        of_x = _Convolve(outputs, size, weight, 1, adjoint)
+    return _Calls(forward, of_x, _Gradient(images, outputs, weight, c, swapped=False))
 
 
-def _is_better_turned(x: Tensor, outputs: int, kernel: int) -> bool:
-    if x.dtype == torch.bfloat16:
+def _is_better_turned(precision: torch.dtype, inputs: int, outputs: int, kernel: int) -> bool:
+    """Whether the weights' gradient is found sooner of the convolution to x: with few output channels."""
+    if precision == torch.bfloat16:
         return outputs * kernel <= THIN[0] and outputs * kernel**2 <= THIN[1]
-    return outputs < min(16, x.shape[1])  # they would leave most of a vector empty
-
-
-def _convolve(
-    x: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    written: int,
-    bias: Tensor | None,
-    geometry: Geometry,
-    relu: bool = False,
-    *,
-    size: tuple[int, int],
-    turned: bool = False,
-) -> Tensor:
-    """x, where mask is positive, convolved to images of that (H, W); `written` is the weight's dimension of their C."""
-    shape = (x.shape[0], weight.shape[written], *size)
-    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    images = address(x), address(mask)
-    parameters = address(weight), ctypes.byref(_taps(weight, 1 - written, written, turned)), address(bias)
-    how = ctypes.byref(_shape(x, y, geometry)), geometry.transposed, relu, torch.get_num_threads()
-    check(library(x.dtype).convolve(*images, *parameters, address(y), *how))
-    return y
-
-
-def _gradient(
-    x: Tensor,
-    x_mask: Tensor | None,
-    gradient: Tensor,
-    mask: Tensor | None,
-    taps: _Weights,
-    dw: Tensor,
-    x_sums: Tensor | None,
-    sums: Tensor | None,
-    shape: _Shape,
-) -> None:
-    """Fills dw, of the convolution from x to what has the gradient, and the sums over the pixels of each channel."""
-    images = address(x), address(x_mask), address(gradient), address(mask)
-    results = address(dw), ctypes.byref(taps), address(x_sums), address(sums)
-    check(library(x.dtype).gradient(*images, *results, ctypes.byref(shape), torch.get_num_threads()))
+    return outputs < min(16, inputs)  # they would leave most of a vector empty
 
 
 def _taps(weight: Tensor, read: int, written: int, turned: bool = False) -> _Weights:
@@ -169,7 +173,8 @@ def _taps(weight: Tensor, read: int, written: int, turned: bool = False) -> _Wei
     return _Weights(weight.stride(read), weight.stride(written), weight.stride(2), weight.stride(3), turned)
 
 
-def _shape(x: Tensor, y: Tensor, geometry: Geometry) -> _Shape:
-    batch, channels, height, width = x.shape
-    out = *y.shape[2:], y.shape[1]
-    return _Shape(batch, height, width, channels, *out, geometry.kernel, geometry.stride, geometry.padding)
+def _shape(read: tuple[int, ...], written: tuple[int, ...], convolution: Convolution) -> _Shape:
+    """Of images [B, C, H, W]."""
+    batch, channels, height, width = read
+    how = convolution.kernel, convolution.stride, convolution.padding
+    return _Shape(batch, height, width, channels, *written[2:], written[1], *how)

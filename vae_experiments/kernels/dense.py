@@ -1,7 +1,6 @@
 """Dense layers with the ReLU behind them, by kernels compiled for this CPU: dense.h for PyTorch's tensors."""
 
 import ctypes
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,36 +17,32 @@ class _Task(ctypes.Structure):
     ]
 
 
-def dense(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
-    """What PyTorch's `linear` returns, behind a ReLU if asked for; differentiable once.
+class Dense:
+    """A dense layer."""
 
-    Args:
-        x: [B, I], B at least 1, on the CPU, as the rest; in one of FORMATS, which is the result's too.
-        weight: [O, I], float32, contiguous.
-        bias: [O], float32.
-        relu: what is negative becomes zero.
-    """
-    y: Tensor = _DenseFunction.apply(x, weight, bias.contiguous(), relu)  # type: ignore[no-untyped-call]
-    return y
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+        """What PyTorch's `linear` returns, behind a ReLU if asked for.
 
-
-class _DenseFunction(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
-        x = x.contiguous()
+        Args:
+            x: [B, I], B at least 1, on the CPU, as the rest; in one of FORMATS, which is the result's too.
+            weight: [O, I], float32, contiguous.
+            bias: [O], float32.
+            relu: what is negative becomes zero.
+        """
         y = torch.empty((x.shape[0], weight.shape[0]), dtype=x.dtype, device=x.device)
-        _compute(x, weight, relu, bias, None, None, y)
-        ctx.save_for_backward(x, weight, y if relu else None)
+        _compute(x.contiguous(), weight, relu, bias, None, None, y)
         return y
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
-        x, weight, y = ctx.saved_tensors
-        dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        dw, db = torch.empty_like(weight), torch.empty(len(weight), dtype=torch.float32, device=x.device)
-        _compute(x, weight, False, None, gradient.contiguous(), y, None, dx, dw, db)
-        return dx, dw, db, None
+    def backward(
+        self, gradient: Tensor, mask: Tensor | None, weight: Tensor, x: Tensor, of_x: bool, of_weight: bool
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """The gradients of x, weight and bias that are wanted; see `Kernel`."""
+        x = x.contiguous()
+        dx = torch.empty_like(x) if of_x else None
+        dw = torch.empty_like(weight) if of_weight else None
+        db = torch.empty(len(weight), dtype=torch.float32, device=x.device) if of_weight else None
+        _compute(x, weight, False, None, gradient.contiguous(), mask, None, dx, dw, db)
+        return dx, dw, db
 
 
 def _compute(x: Tensor, weight: Tensor, relu: bool, *tensors: Tensor | None) -> None:

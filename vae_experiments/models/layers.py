@@ -4,7 +4,7 @@ A channels_last batch [B, C, H, W] lies in memory as [B, H, W, C]. Each layer he
 backwards: a copy into another order costs more than many a convolution.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cache, reduce
 
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vae_experiments.kernels import compiled
+from vae_experiments.kernels.chain import Kernel, Link, chained
 from vae_experiments.kernels.compiled import has_tiles
-from vae_experiments.kernels.convolution import MOST_KERNEL, Geometry, convolve
-from vae_experiments.kernels.dense import FORMATS, dense
+from vae_experiments.kernels.convolution import MOST_KERNEL, Convolution
+from vae_experiments.kernels.dense import FORMATS, Dense
 from vae_experiments.models.thin_convolution import ThinConvolution
 
 THIN = 4  # output channels up to which a convolution is faster as a product and shifted sums
@@ -69,8 +70,8 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     compiled = True
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if output_size is None and has_kernels(self, x):
-            return by_kernels(self, x)
+        if output_size is None and (y := by_kernels(self, x)) is not None:
+            return y
         if not self.rewritten or not torch.is_grad_enabled():
             return super().forward(x, output_size)
         assert output_size is None
@@ -95,8 +96,8 @@ class Conv2d(nn.Conv2d):
     compiled = True
 
     def forward(self, x: Tensor) -> Tensor:
-        if has_kernels(self, x):
-            return by_kernels(self, x)
+        if (computed := by_kernels(self, x)) is not None:
+            return computed
         if not self.rewritten or not torch.is_grad_enabled() or x.device.type not in ("cpu", "cuda"):
             return super().forward(x)
         assert self.bias is not None
@@ -126,9 +127,11 @@ class Linear(nn.Linear):
     compiled = True
 
     def forward(self, x: Tensor) -> Tensor:
-        return by_kernels(self, x) if has_kernels(self, x) else super().forward(x)
+        y = by_kernels(self, x)
+        return super().forward(x) if y is None else y
 
 
+DENSE = Dense()
 Compiled = Conv2d | ConvTranspose2d | Linear  # layers that may be computed by the kernels of vae_experiments.kernels
 
 
@@ -154,27 +157,54 @@ def has_compiled_layers(network: nn.Module, precision: torch.dtype) -> bool:
 
 
 class Layers(nn.Sequential):
-    """One layer after another; one that kernels compute and the ReLU behind it at once."""
+    """One layer after another; those that kernels compute, and the ReLUs behind them, at once."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return through(self, x)
+        return through(tuple(self), x)
 
 
-def through(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+def through(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
     """What comes out of these layers, one after another, of x."""
-    waiting: Compiled | None = None  # whether a ReLU follows is to be seen
-    for layer in layers:
-        if waiting is not None:
-            relu = type(layer) is nn.ReLU and not is_watched(layer)
-            x = computed(waiting, x, relu)
-            waiting = None
-            if relu:
-                continue
-        if isinstance(layer, Compiled) and not is_watched(layer):
-            waiting = layer
+    while layers:
+        precision = _kernels_format(x)
+        links, passed = ([], 0) if precision is None else _chain(layers, tuple(x.shape), precision)
+        if precision is not None and links:
+            x = chained(x, precision, links)
         else:
-            x = layer(x)
-    return x if waiting is None else computed(waiting, x, relu=False)
+            x, passed = layers[0](x), 1
+            if isinstance(layers[0], Compiled) and _is_rectified(layers, 0):
+                x, passed = functional.relu(x, inplace=not torch.is_grad_enabled()), 2  # nobody else has seen x
+        layers = layers[passed:]
+    return x
+
+
+def _chain(layers: Sequence[nn.Module], shape: tuple[int, ...], precision: torch.dtype) -> tuple[list[Link], int]:
+    """The first of the layers that kernels compute of a batch, and how many they are, ReLUs behind them counted."""
+    links: list[Link] = []
+    passed = 0
+    while passed < len(layers):
+        layer = layers[passed]
+        if not isinstance(layer, Compiled) or is_watched(layer):
+            break
+        found = kernel_of(layer, shape, precision)
+        if found is None:
+            break
+        kernel, shape = found
+        relu = _is_rectified(layers, passed)
+        assert layer.bias is not None
+        links.append(Link(kernel, layer.weight, layer.bias, relu))
+        passed += 1 + relu
+    return links, passed
+
+
+def _is_rectified(layers: Sequence[nn.Module], i: int) -> bool:
+    """Whether a ReLU is behind layer i that nobody looks between."""
+    return (
+        len(layers) > i + 1
+        and type(layers[i + 1]) is nn.ReLU
+        and not is_watched(layers[i + 1])
+        and not is_watched(layers[i])
+    )
 
 
 def is_watched(layer: nn.Module) -> bool:
@@ -182,51 +212,49 @@ def is_watched(layer: nn.Module) -> bool:
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
-def computed(layer: Compiled, x: Tensor, relu: bool) -> Tensor:
-    """What comes out of the layer, and of a ReLU behind it if there is one."""
-    if has_kernels(layer, x):
-        return by_kernels(layer, x, relu)
-    y: Tensor = layer(x)
-    if not relu:
-        return y
-    return functional.relu(y, inplace=not torch.is_grad_enabled())  # nobody else has seen y
+def by_kernels(layer: Compiled, x: Tensor) -> Tensor | None:
+    """What kernels compiled for this CPU make of x as it is, or as autocast takes it; None where they do not."""
+    precision = _kernels_format(x)
+    if precision is None or (found := kernel_of(layer, tuple(x.shape), precision)) is None:
+        return None
+    assert layer.bias is not None
+    return chained(x, precision, [Link(found[0], layer.weight, layer.bias)])
 
 
 def has_kernels(layer: Compiled, x: Tensor) -> bool:
-    """Whether the layer is computed by kernels compiled for this CPU: of x as it is, or as autocast takes it."""
-    if not layer.compiled or not x.is_cpu or type(x) not in (Tensor, nn.Parameter) or torch.compiler.is_compiling():
-        return False
+    """Whether the layer is computed by kernels compiled for this CPU, of x as it is, or as autocast takes it."""
+    precision = _kernels_format(x)
+    return precision is not None and kernel_of(layer, tuple(x.shape), precision) is not None
+
+
+def _kernels_format(x: Tensor) -> torch.dtype | None:
+    """The number format of a product with x, if there are kernels for it."""
+    if not x.is_cpu or type(x) not in (Tensor, nn.Parameter) or torch.compiler.is_compiling():
+        return None
+    if x.dtype not in (torch.float32, torch.bfloat16):
+        return None
+    precision = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    return None if compiled.kernels(precision) is None else precision
+
+
+def kernel_of(layer: Compiled, shape: tuple[int, ...], precision: torch.dtype) -> tuple[Kernel, tuple[int, ...]] | None:
+    """What computes the layer of a batch of that shape and format, and what shape comes out; None if PyTorch does."""
     weight, bias = layer.weight, layer.bias
-    if bias is None or not all(p.is_cpu and p.dtype == torch.float32 for p in (weight, bias)):
-        return False
-    if x.dtype not in (torch.float32, torch.bfloat16) or compiled.kernels(_precision(x)) is None:
-        return False
+    if not layer.compiled or bias is None or not all(p.is_cpu and p.dtype == torch.float32 for p in (weight, bias)):
+        return None
     if isinstance(layer, Linear):
-        fits = x.dim() == 2 and x.shape[1] == layer.in_features and x.shape[0] * weight.numel() > 0
-        return fits and weight.is_contiguous() and _precision(x) in FORMATS
-    if x.dim() != 4 or x.shape[1] != layer.in_channels:  # PyTorch takes single images, and refuses other channels
-        return False
-    shape = geometry(layer)
-    return shape is not None and min(shape.output(x.shape[2], x.shape[3])) > 0
+        batch, inputs = shape if len(shape) == 2 else (0, 0)
+        fits = precision in FORMATS and batch > 0 and inputs == layer.in_features > 0 and layer.out_features > 0
+        return (DENSE, (batch, layer.out_features)) if fits and weight.is_contiguous() else None
+    if len(shape) != 4 or shape[1] != layer.in_channels:  # PyTorch takes single images, and refuses other channels
+        return None
+    convolution = kernel_of_convolution(layer)
+    if convolution is None or min(size := convolution.output(shape[2], shape[3])) <= 0:
+        return None
+    return convolution, (shape[0], layer.out_channels, *size)
 
 
-def _precision(x: Tensor) -> torch.dtype:
-    """Of a product with x."""
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-
-
-def by_kernels(layer: Compiled, x: Tensor, relu: bool = False) -> Tensor:
-    """The layer's output, behind a ReLU if asked for."""
-    assert layer.bias is not None
-    x = x.to(_precision(x))
-    if isinstance(layer, Linear):
-        return dense(x, layer.weight, layer.bias, relu)
-    shape = geometry(layer)
-    assert shape is not None
-    return convolve(x, layer.weight, layer.bias, shape, relu)
-
-
-def geometry(layer: Conv2d | ConvTranspose2d) -> Geometry | None:
+def kernel_of_convolution(layer: Conv2d | ConvTranspose2d) -> Convolution | None:
     """Where the layer's taps lie, None if it is not one that the kernels compute."""
     if layer.groups != 1 or layer.dilation != (1, 1) or layer.padding_mode != "zeros":
         return None
@@ -237,13 +265,13 @@ def geometry(layer: Conv2d | ConvTranspose2d) -> Geometry | None:
 @cache
 def _square(
     kernel: tuple[int, ...], stride: tuple[int, ...], padding: object, transposed: bool, missing: tuple[int, ...]
-) -> Geometry | None:
+) -> Convolution | None:
     sides = kernel[0], stride[0], padding[0] if isinstance(padding, tuple) else -1
     if (kernel, stride, padding) != tuple((side, side) for side in sides):
         return None
     if kernel[0] > MOST_KERNEL or stride[0] > kernel[0] or not 0 <= sides[2] < kernel[0] or max(missing) >= stride[0]:
         return None
-    return Geometry(*sides, transposed, (missing[0], missing[1]))
+    return Convolution(*sides, transposed, (missing[0], missing[1]))
 
 
 class LateBlock(nn.Module):
