@@ -232,6 +232,7 @@ def test_layers_do_without_kernels_where_they_cannot_or_may_not(precision: torch
     x = torch.rand(1, 4, 8, 8)
     layer = Conv2d(4, 4, 3, padding=1)
     assert not has_kernels(layer, x.double())
+    assert not has_kernels(layer, x.bfloat16())  # as the weights are not
     with computing(torch.float16):
         assert not has_kernels(layer, x.half())
     with computing(precision):

@@ -231,10 +231,12 @@ def _kernels_format(x: Tensor) -> torch.dtype | None:
     """The number format of a product with x, if there are kernels for it."""
     if not x.is_cpu or type(x) not in (Tensor, nn.Parameter) or torch.compiler.is_compiling():
         return None
-    if x.dtype not in (torch.float32, torch.bfloat16):
-        return None
-    precision = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    return None if compiled.kernels(precision) is None else precision
+    if torch.is_autocast_enabled("cpu"):
+        precision = torch.get_autocast_dtype("cpu")
+        taken = x.dtype in (torch.float32, torch.bfloat16)
+    else:  # where x is not of the weights' format, that is PyTorch's to refuse
+        precision, taken = torch.float32, x.dtype == torch.float32
+    return precision if taken and compiled.kernels(precision) is not None else None
 
 
 def kernel_of(layer: Compiled, shape: tuple[int, ...], precision: torch.dtype) -> tuple[Kernel, tuple[int, ...]] | None:
