@@ -1,4 +1,4 @@
-/* What the kernels for all number formats share: where pixels and weights lie, and memory.
+/* What the kernels for all number formats share: where pixels and weights lie.
  *
  * Images lie as [batch][height][width][channels] (PyTorch: channels_last). A kernel is square, and strided and padded
  * alike in both directions. Weights, biases and their gradients are float32, as are all sums.
@@ -6,10 +6,7 @@
  * The adjoint of a convolution (a transposed convolution, or the gradient of a convolution's input) is one with other
  * taps: of a stride s, each of the s * s classes of output pixels has its own.
  */
-#include <omp.h>
-#include <pthread.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_KERNEL = 11, MOST_TAPS = MOST_KERNEL * MOST_KERNEL };
@@ -21,29 +18,9 @@ typedef struct {
     int kernel, stride, padding;
 } Shape;
 
-enum { DONE, NO_MEMORY };
-
 static inline size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 static inline int least(int a, int b) { return a < b ? a : b; }
 static inline int most(int a, int b) { return a > b ? a : b; }
-
-/* A thread's memory from call to call, never shrunk; freed with the thread. */
-static pthread_key_t memory_key;
-static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
-static void make_key(void) { pthread_key_create(&memory_key, free); }
-static void *scratch(size_t bytes) {
-    static _Thread_local size_t size;
-    pthread_once(&memory_once, make_key);
-    void *memory = pthread_getspecific(memory_key);
-    if (size < bytes) {
-        free(memory);
-        memory = aligned_alloc(64, up(bytes, 64));
-        if (memory && pthread_setspecific(memory_key, memory) != 0) free(memory), memory = NULL;
-        if (!memory) pthread_setspecific(memory_key, NULL);
-        size = memory ? bytes : 0;
-    }
-    return memory;
-}
 
 /* Where a weight lies: at `read` channels, `written` channels, rows and columns of the kernel, in float32. */
 typedef struct { int64_t read, written, row, column; int turned; } Weights;

@@ -51,31 +51,6 @@ static inline int equal_part(int n, int largest) {
     return most((n + parts - 1) / parts, 1);
 }
 
-/* ---- the next images, which are to be in the cache before they are needed ---- */
-
-typedef struct { const char *at[4], *end[4]; int image; } Ahead;
-
-static const Ahead nothing;
-
-/* The images behind x and g and their masks, each of so many values, any NULL. */
-static inline Ahead ahead(const float *x, const float *x_mask, size_t x_image, const float *g, const float *g_mask,
-                          size_t g_image) {
-    Ahead a = nothing;
-    const float *images[] = {x, x_mask, g, g_mask};
-    for (int i = 0; i < 4; i++) {
-        size_t size = i < 2 ? x_image : g_image;
-        if (images[i]) a.at[i] = (const char *)(images[i] + size), a.end[i] = (const char *)(images[i] + 2 * size);
-    }
-    return a;
-}
-
-/* Where to ask for so many bytes; past all images, anywhere. */
-static inline const char *advance(Ahead *a, int bytes) {
-    while (a->image < 4 && a->at[a->image] >= a->end[a->image]) a->image++;
-    if (a->image == 4) return (const char *)a;
-    return (a->at[a->image] += bytes) - bytes;
-}
-
 /* ---- products ---- */
 
 /* All rows and vectors, written out: gcc would keep an array that loops go through in memory. */
@@ -109,19 +84,13 @@ static inline __attribute__((always_inline)) void multiply_by(const int vectors,
 static void multiply(int width, int first, const float *x, const size_t *m_at, const size_t *k_at, int depth,
                      const float *b, size_t b_pitch, float *sums, Ahead *next) {
     switch (2 * width / LANES + (first != 0)) {
-#define CASE(vectors, first)                                                                 \
-    case 2 * vectors + first:                                                                \
-        multiply_by(vectors, first, x, m_at, k_at, depth, b, b_pitch, sums, next);               \
+#define CASE(vectors, first)                                                       \
+    case 2 * vectors + first:                                                      \
+        multiply_by(vectors, first, x, m_at, k_at, depth, b, b_pitch, sums, next); \
         break;
-        CASE(1, 0)
-        CASE(1, 1)
-        CASE(2, 0)
-        CASE(2, 1)
+        CASE(1, 0) CASE(1, 1) CASE(2, 0) CASE(2, 1)
 #ifdef __AVX512F__
-        CASE(3, 0)
-        CASE(3, 1)
-        CASE(4, 0)
-        CASE(4, 1)
+        CASE(3, 0) CASE(3, 1) CASE(4, 0) CASE(4, 1)
 #endif
     }
 }
@@ -134,15 +103,22 @@ static inline void copy(const float *x, const float *mask, int count, float *to)
     else memcpy(to, x, count * sizeof(float));
 }
 
-/* An image into the middle of one with a border, `depth` values a pixel; of each value in a row, `row_sums` takes up
- * the sum over the rows, where it is given. */
-static void stage(const float *x, const float *mask, int height, int width, int channels, int rows, int columns,
-                  int top, int left, int depth, float *to, float *row_sums) {
-    height = least(height, rows - top);
-    int seen = least(width, columns - left);
+/* Where an image's pixels go: into the middle of one with a border of zeros, `depth` values each. */
+typedef struct { int rows, columns, top, left, depth; } Grid;
+
+static size_t grid_size(const Grid *grid) { return up((size_t)grid->rows * grid->columns * grid->depth, LANES); }
+
+/* X or G. The sums over the rows, where they are asked for, take up what is seen. */
+static void stage(const Work *work, const Image *image, int which, const Grid *grid, float *to) {
+    const Shape *s = &work->shape;
+    const float *x = image->read[which], *mask = image->read[which + 1];
+    float *row_sums = which == X ? image->x_sums : image->g_sums;
+    int width = which == X ? s->width : s->out_width, channels = which == X ? s->channels : s->out_channels;
+    int height = least(which == X ? s->height : s->out_height, grid->rows - grid->top);
+    int seen = least(width, grid->columns - grid->left), depth = grid->depth;
     for (int y = 0; y < height; y++) {
         size_t from = (size_t)y * width * channels;
-        float *row = to + ((size_t)(y + top) * columns + left) * depth;
+        float *row = to + ((size_t)(y + grid->top) * grid->columns + grid->left) * depth;
         if (depth == channels) copy(x + from, mask ? mask + from : NULL, seen * channels, row);
         else
             for (int v = 0; v < seen; v++, from += channels)
@@ -151,10 +127,37 @@ static void stage(const float *x, const float *mask, int height, int width, int 
     }
 }
 
-/* What the threads' `row_sums` say of each channel; they lie `next` values apart. */
-static void fold(const float *row_sums, int threads, size_t next, int width, int depth, int channels, float *sums) {
-    memset(sums, 0, channels * sizeof(float));
-    for (int thread = 0; thread < threads; thread++, row_sums += next)
-        for (int v = 0; v < width; v++)
-            for (int c = 0; c < channels; c++) sums[c] += row_sums[v * depth + c];
+/* ---- plans ---- */
+
+/* Squares of pixels, whose 4 x 4 places each have a plane in memory: see winograd.h. */
+typedef struct {
+    int rows, columns, all, part;        /* in a column, in a row; how many are computed at a time */
+    size_t plane, out_plane, sums_plane; /* of a part of x; of y or g; of the weights' gradient */
+} Squares;
+
+typedef struct {
+    Work work;
+    Grid grid, g_grid; /* of x and g */
+    Layout layout;
+    Squares squares;
+    int tiles;               /* of WIDE written channels */
+    size_t *m_at, *k_at;     /* the products' tables */
+    float *weights, *biases; /* packed, tile after tile */
+} Plan;
+
+/* Memory for so many weights of each written channel and so many places in the tables; 0 if there is none. What begins
+ * as zeros is said, too. */
+static int allocate(Plan *p, size_t weights, size_t m, size_t k) {
+    Work *work = &p->work;
+    int biases = (int)up(work->shape.out_channels, LANES);
+    p->tiles = (work->shape.out_channels + WIDE - 1) / WIDE, weights *= p->tiles * WIDE;
+    size_t bytes = (weights + biases) * sizeof(float) + (m + k) * sizeof(size_t);
+    work->tables = p->weights = aligned_alloc(64, up(bytes, 64));
+    if (!work->tables) return 0;
+    p->biases = p->weights + weights, p->m_at = (size_t *)(p->biases + biases), p->k_at = p->m_at + m;
+    copy_biases(work, biases, p->biases);
+    work->zeroed = grid_size(&p->grid) + (work->gradient ? grid_size(&p->g_grid) : 0);
+    work->x_line.width = work->shape.width, work->x_line.depth = p->grid.depth;
+    work->g_line.width = work->shape.out_width, work->g_line.depth = p->g_grid.depth;
+    return 1;
 }

@@ -1,30 +1,20 @@
 /* Convolutions in bfloat16 on a CPU's tile units (AMX), forwards and backwards, with the bias and the ReLU behind them.
  *
- * Images lie as [batch][height][width][channels] (PyTorch: channels_last), in bfloat16; weights, biases and their
- * gradients are float32, as are all sums. A kernel is square, and strided and padded alike in both directions.
- *
  * A tile is 16 rows of 64 bytes. `tdpbf16ps` adds A x B to C: A 16 x 32, B 32 x 16, stored as 16 rows of pairs, and C
- * 16 x 16 in float32. All three functions are such products:
- *   - a convolution: A 16 pixels next to each other by 32 channels, B the weights of one tap of the kernel. The adjoint
- *     (a transposed convolution, or the gradient of a convolution's input) is the same with other taps: of a stride s,
- *     each of the s * s classes of output pixels has its own.
+ * 16 x 16 in float32. All of it is such products:
+ *   - a convolution: A 16 pixels next to each other by 32 channels, B the weights of one tap of the kernel;
  *   - the weights' gradient: A 16 channels of the one image by 32 pixels, B these pixels, shifted by a tap, by 16
  *     channels of the other.
  * Where the channels are so few that the whole kernel sees no more than 32 values, these are written out as if they
  * were the channels of one pixel, so that a kernel of one tap is left ("patches").
- *
- * A gradient that comes from behind a ReLU is taken through it as it is read: `mask` is what the ReLU returned, and
- * only where that is positive counts the gradient.
- *
- * Each thread takes a part of the batch. The same number of threads gives the same bits.
  */
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "layout.h"
-
-typedef uint16_t bf16;
+typedef uint16_t bf16, Number; /* that images consist of */
+#include "run.h"
 
 enum {
     SIDE = 16,                /* of a tile of float32 */
@@ -154,62 +144,66 @@ static void write_patches(const bf16 *x, const bf16 *mask, const Shape *s, bf16 
         }
 }
 
-/* The next images, which are to be in the cache before they are needed: asked for share by share, while tiles work. */
-typedef struct { const char *at[4], *end[4]; size_t share[4]; } Ahead;
-
-static const Ahead nothing = {{0}, {0}, {0}};
-
-/* The images behind x and g and their masks, each of so many values, any NULL; in so many shares. */
-static Ahead ahead(const bf16 *x, const bf16 *x_mask, size_t x_image, const bf16 *g, const bf16 *g_mask, size_t g_image,
-                   int shares) {
-    Ahead a = nothing;
-    const bf16 *images[] = {x, x_mask, g, g_mask};
-    for (int i = 0; i < 4; i++) {
-        size_t size = i < 2 ? x_image : g_image;
-        if (!images[i]) continue;
-        a.at[i] = (const char *)(images[i] + size), a.end[i] = (const char *)(images[i] + 2 * size);
-        a.share[i] = up(size * sizeof(bf16) / shares + 1, 64);
-    }
-    return a;
+/* The next images are asked for in so many shares, while tiles work. */
+static void divide(Ahead *a, int shares) {
+    for (int i = 0; i < READ; i++) a->share[i] = up((a->end[i] - a->at[i]) / shares + 1, 64);
 }
 
 static inline void fetch(Ahead *a) {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < READ; i++) {
         const char *to = a->at[i] + a->share[i] < a->end[i] ? a->at[i] + a->share[i] : a->end[i];
         for (; a->at[i] < to; a->at[i] += 64) _mm_prefetch(a->at[i], _MM_HINT_T1);
+    }
+}
+
+/* 16 x 16 words of 32 bits. */
+static inline void transpose(__m512i r[SIDE]) {
+    __m512i t[SIDE];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int h = 0; h < 16; h += 8)
+        for (int i = 0; i < 4; i++) {
+            t[h + i] = _mm512_shuffle_i32x4(r[h + i], r[h + i + 4], 0x88);
+            t[h + i + 4] = _mm512_shuffle_i32x4(r[h + i], r[h + i + 4], 0xdd);
+        }
+    for (int i = 0; i < 8; i++) {
+        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
     }
 }
 
 /* ---- convolution ---- */
 
 typedef struct {
-    Shape shape;
+    Work work;
     Layout layout;
-    int as_patches, relu, depth, written_tiles, kernel_tiles; /* tiles of all taps for 16 channels */
+    int as_patches, depth, written_tiles, kernel_tiles; /* tiles of all taps for 16 channels */
     Grid grid;
+    size_t staged; /* values of an image on its grid */
+    bf16 *packed;
+    float *biases;
 } Plan;
 
-static void plan(Plan *p, const Shape *s, int transposed, int relu) {
-    Layout *l = &p->layout;
-    p->shape = *s, p->as_patches = !transposed && has_patches(s), p->relu = relu;
-    p->depth = p->as_patches ? DEPTH : (int)up(s->channels, DEPTH);
-    p->written_tiles = (int)up(s->out_channels, SIDE) / SIDE;
-    p->kernel_tiles = (p->as_patches ? 1 : s->kernel * s->kernel) * (p->depth / DEPTH);
-    if (p->as_patches) /* one tap, which leads to the patch of that pixel */
-        lay_out(l, &(Shape){.out_height = s->out_height, .out_width = s->out_width, .kernel = 1, .stride = 1}, 0);
-    else lay_out(l, s, transposed);
-    p->grid = (Grid){1, l->rows, l->columns, p->depth, l->top, l->left, 0};
-}
-
 /* Tile after tile: for 16 written channels, for a tap, for 32 read ones. */
-static void pack(const Plan *p, const float *weights, const Weights *w, int written_tile, bf16 *to) {
-    const Shape *s = &p->shape;
+static void pack(const void *plan, int written_tile) {
+    const Plan *p = plan;
+    const Shape *s = &p->work.shape;
+    const Weights *w = &p->work.w;
     static const uint16_t in_pairs[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                           8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
     __m512i order = _mm512_loadu_si512(in_pairs);
     int taps = p->as_patches ? 1 : s->kernel * s->kernel, kernel_taps = s->kernel * s->kernel;
     int count = least(SIDE, s->out_channels - written_tile * SIDE);
-    const float *first = weights + written_tile * SIDE * w->written;
+    const float *first = p->work.weights + written_tile * SIDE * w->written;
+    bf16 *to = p->packed + (size_t)written_tile * p->kernel_tiles * TILE;
     for (int t = 0; t < taps; t++)
         for (int r = 0; r < p->depth; r += 2, to += DEPTH) {
             float pair[2][SIDE] = {0};
@@ -242,27 +236,26 @@ static inline void put(const float *first, const float *second, const float *bia
     }
 }
 
-static inline __attribute__((always_inline)) void convolve_class(const Plan *p, const Class *class, const bf16 *staged,
-                                                                 const bf16 *weights, const float *bias, int tile,
-                                                                 const int both, int rows, bf16 *y,
-                                                                 Ahead *next) {
+static inline __attribute__((always_inline)) void convolve_class(const Plan *p, const Class *class, int tile,
+                                                                 const int both, int rows, Image *image) {
     float sums[4][SUMS] __attribute__((aligned(64)));
-    const Shape *s = &p->shape;
+    const Shape *s = &p->work.shape;
     const Layout *l = &p->layout;
+    const float *bias = p->biases + tile * SIDE;
     int across = (class->columns + rows - 1) / rows, blocks = class->rows * across;
     int columns = p->grid.columns, k_tiles = p->depth / DEPTH, left = s->out_channels - tile * SIDE;
     size_t a_pitch = (size_t)l->in_step * p->depth * sizeof(bf16);
     size_t out_pitch = (size_t)l->out_step * s->out_channels;
-    const bf16 *b0 = weights + (size_t)tile * p->kernel_tiles * TILE, *b1 = b0 + (size_t)p->kernel_tiles * TILE;
+    const bf16 *b0 = p->packed + (size_t)tile * p->kernel_tiles * TILE, *b1 = b0 + (size_t)p->kernel_tiles * TILE;
     for (int block = 0; block < blocks; block += 2) {
-        fetch(next);
+        fetch(&image->next);
         const bf16 *a[2];
         bf16 *to[2];
         for (int i = 0; i < 2; i++) { /* the last one twice, if need be */
             int m = least(block + i, blocks - 1), u = m / across, v = least(m % across * rows, class->columns - rows);
-            a[i] = staged + ((size_t)u * columns + v) * l->in_step * p->depth;
+            a[i] = image->memory + ((size_t)u * columns + v) * l->in_step * p->depth;
             int row = class->row + u * l->out_step, column = class->column + v * l->out_step;
-            to[i] = y + ((size_t)row * s->out_width + column) * s->out_channels + tile * SIDE;
+            to[i] = image->y + ((size_t)row * s->out_width + column) * s->out_channels + tile * SIDE;
         }
         SETTLE;
         _tile_zero(0);
@@ -287,87 +280,55 @@ static inline __attribute__((always_inline)) void convolve_class(const Plan *p, 
         }
         _tile_stored(0, sums[0], 64);
         if (both) _tile_stored(1, sums[1], 64);
-        put(sums[0], both ? sums[1] : NULL, bias + tile * SIDE, p->relu, rows, left, to[0], out_pitch);
+        put(sums[0], both ? sums[1] : NULL, bias, p->work.relu, rows, left, to[0], out_pitch);
         _tile_stored(2, sums[2], 64);
         if (both) _tile_stored(3, sums[3], 64);
-        put(sums[2], both ? sums[3] : NULL, bias + tile * SIDE, p->relu, rows, left, to[1], out_pitch);
+        put(sums[2], both ? sums[3] : NULL, bias, p->work.relu, rows, left, to[1], out_pitch);
     }
 }
 
-/* y = relu(convolution(x where mask > 0) + bias); mask and bias may be NULL. Transposed: its adjoint, which takes
- * images of `out_*` to those of `height`, `width` in PyTorch's terms; here, too, x has `height` and y `out_height`. */
-int convolve(const bf16 *x, const bf16 *mask, const float *weights, const Weights *w, const float *bias, bf16 *y,
-                   const Shape *s, int transposed, int relu, int threads) {
-    Plan p;
-    plan(&p, s, transposed, relu);
-    size_t staged_size = up((size_t)p.grid.rows * p.grid.columns * p.depth, DEPTH);
-    size_t border_size = p.as_patches ? padded(s).size : 0, own_size = staged_size + border_size;
-    size_t bias_size = (size_t)p.written_tiles * SIDE + SIDE;
-    size_t image_size = (size_t)s->height * s->width * s->channels;
-    bf16 *packed = aligned_alloc(64, (size_t)p.written_tiles * p.kernel_tiles * TILE * sizeof(bf16));
-    float *biases = calloc(bias_size, sizeof(float));
-    int failed = !packed || !biases;
-    if (!failed && bias) memcpy(biases, bias, (size_t)s->out_channels * sizeof(float));
-#pragma omp parallel num_threads(threads) reduction(| : failed) if (!failed)
-    {
-        bf16 *staged = scratch(own_size * sizeof(bf16));
-        failed |= !staged || !packed || !biases;
-#pragma omp for schedule(static)
-        for (int tile = 0; tile < p.written_tiles; tile++)
-            if (!failed) pack(&p, weights, w, tile, packed + (size_t)tile * p.kernel_tiles * TILE);
-        if (!failed) memset(staged, 0, own_size * sizeof(bf16));
-        int configured = 0;
-#pragma omp for schedule(static)
-        for (int image = 0; image < s->batch; image++) {
-            if (failed) continue;
-            size_t from = image * image_size;
-            if (p.as_patches) write_patches(x + from, mask ? mask + from : NULL, s, staged + staged_size, staged, NULL);
-            else stage(x + from, mask ? mask + from : NULL, s->height, s->width, s->channels, &p.grid, staged, NULL);
-            bf16 *to = y + (size_t)image * s->out_height * s->out_width * s->out_channels;
-            int shares = s->out_height * s->out_width / SIDE / 2 * ((p.written_tiles + 1) / 2) + 1;
-            Ahead next = ahead(x + from, mask ? mask + from : NULL, image_size, NULL, NULL, 0, shares);
-            if (image + 1 == s->batch) next = nothing;
-            for (int c = 0; c < p.layout.n_classes; c++) {
-                const Class *class = &p.layout.classes[c];
-                int across = (class->columns + SIDE - 1) / SIDE, rows = (class->columns + across - 1) / across;
-                if (rows != configured) configure(configured = rows);
-                for (int tile = 0; tile < p.written_tiles; tile += 2)
-                    if (tile + 1 < p.written_tiles)
-                        convolve_class(&p, class, staged, packed, biases, tile, 1, rows, to, &next);
-                    else convolve_class(&p, class, staged, packed, biases, tile, 0, rows, to, &next);
-            }
-        }
-        if (configured) _tile_release();
+static void convolve_image(const void *plan, Image *image) {
+    const Plan *p = plan;
+    const Shape *s = &p->work.shape;
+    const bf16 *x = image->read[X], *mask = image->read[X_MASK];
+    if (p->as_patches) write_patches(x, mask, s, image->memory + p->staged, image->memory, NULL);
+    else stage(x, mask, s->height, s->width, s->channels, &p->grid, image->memory, NULL);
+    divide(&image->next, s->out_height * s->out_width / SIDE / 2 * ((p->written_tiles + 1) / 2) + 1);
+    for (int c = 0; c < p->layout.n_classes; c++) {
+        const Class *class = &p->layout.classes[c];
+        int across = (class->columns + SIDE - 1) / SIDE, rows = (class->columns + across - 1) / across;
+        if (rows != image->configured) configure(image->configured = rows);
+        for (int tile = 0; tile < p->written_tiles; tile += 2)
+            if (tile + 1 < p->written_tiles) convolve_class(p, class, tile, 1, rows, image);
+            else convolve_class(p, class, tile, 0, rows, image);
     }
-    free(packed), free(biases);
-    return failed ? NO_MEMORY : DONE;
+    if (image->is_last) _tile_release();
+}
+
+static int run_convolution(const Work *asked, int transposed) {
+    const Shape *s = &asked->shape;
+    int as_patches = !transposed && has_patches(s), depth = as_patches ? DEPTH : (int)up(s->channels, DEPTH);
+    Plan p = {.work = *asked, .as_patches = as_patches, .depth = depth};
+    Layout *l = &p.layout;
+    if (as_patches) /* one tap, which leads to the patch of that pixel */
+        lay_out(l, &(Shape){.out_height = s->out_height, .out_width = s->out_width, .kernel = 1, .stride = 1}, 0);
+    else lay_out(l, s, transposed);
+    p.written_tiles = (int)up(s->out_channels, SIDE) / SIDE;
+    p.kernel_tiles = (as_patches ? 1 : s->kernel * s->kernel) * (depth / DEPTH);
+    p.grid = (Grid){1, l->rows, l->columns, depth, l->top, l->left, 0};
+    p.staged = up((size_t)l->rows * l->columns * depth, DEPTH);
+    size_t packed_size = (size_t)p.written_tiles * p.kernel_tiles * TILE;
+    int biases = (p.written_tiles + 1) * SIDE;
+    p.work.tables = p.packed = aligned_alloc(64, packed_size * sizeof(bf16) + biases * sizeof(float));
+    if (!p.packed) return NO_MEMORY;
+    p.biases = (float *)(p.packed + packed_size);
+    copy_biases(asked, biases, p.biases);
+    p.work.memory = p.work.zeroed = p.staged + (as_patches ? padded(s).size : 0);
+    p.work.pieces_before = p.written_tiles, p.work.prepare = pack, p.work.compute = convolve_image;
+    return run(&p.work);
 }
 
 /* ---- the weights' gradient ---- */
-
-/* 16 x 16 words of 32 bits. */
-static inline void transpose(__m512i r[SIDE]) {
-    __m512i t[SIDE];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int h = 0; h < 16; h += 8)
-        for (int i = 0; i < 4; i++) {
-            t[h + i] = _mm512_shuffle_i32x4(r[h + i], r[h + i + 4], 0x88);
-            t[h + i + 4] = _mm512_shuffle_i32x4(r[h + i], r[h + i + 4], 0xdd);
-        }
-    for (int i = 0; i < 8; i++) {
-        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-    }
-}
 
 /* Pixels [pixels][depth] as A: [channels / 16][pixels / 32] tiles, each [16 channels][32 pixels]. */
 static void turn(const bf16 *pixels, int count, int depth, int tiles, bf16 *to) {
@@ -454,10 +415,72 @@ static inline void put_weights(__m512 values, float *to, const Weights *w, const
     }
 }
 
-/* The gradient of the weights of the convolution of x whose output's gradient is g, into `gradient`; and the sums over
- * all pixels of each channel of x and of g, where asked for. Masks may be NULL. */
-int gradient(const bf16 *x, const bf16 *x_mask, const bf16 *g, const bf16 *g_mask, float *gradient,
-                   const Weights *w, float *x_sums, float *g_sums, const Shape *s, int threads) {
+typedef struct {
+    Work work;
+    int as_patches, kernel, step, parities; /* 2 where pixels are paired anew for odd shifts */
+    int pixels, pairs, g_tiles;             /* of g; of a plane of x; of the channels of g */
+    Grid grid, g_grid;
+} Gradient;
+
+static void add_gradient(const void *plan, Image *image) {
+    const Gradient *p = plan;
+    const Shape *s = &p->work.shape;
+    int taps = p->kernel * p->kernel, planes = p->step * p->step, depth = p->grid.depth, g_depth = p->g_grid.depth;
+    int g_twos = g_depth / DEPTH, x_twos = depth / DEPTH;
+    size_t x_tile = (size_t)p->pairs * DEPTH, x_plane = 2 * x_twos * x_tile, g_tile = (size_t)p->pixels * SIDE;
+    bf16 *staged = image->memory, *g_staged = staged + planes * p->grid.plane;
+    bf16 *border = g_staged + p->g_grid.plane, *x_tiles = staged + p->work.zeroed;
+    bf16 *g_turned = x_tiles + p->parities * planes * x_plane;
+    const bf16 *x = image->read[X], *x_mask = image->read[X_MASK];
+    if (p->as_patches) write_patches(x, x_mask, s, border, staged, image->x_sums);
+    else stage(x, x_mask, s->height, s->width, s->channels, &p->grid, staged, image->x_sums);
+    stage(image->read[G], image->read[G_MASK], s->out_height, s->out_width, s->out_channels, &p->g_grid, g_staged,
+          image->g_sums);
+    for (int plane = 0; plane < planes; plane++) {
+        bf16 *even = x_tiles + plane * x_plane;
+        bf16 *odd = plane % p->step + p->step < p->kernel ? even + planes * x_plane : NULL;
+        couple(staged + plane * p->grid.plane, p->pairs, depth, even, odd);
+    }
+    turn(g_staged, p->pixels, g_depth, p->g_tiles, g_turned);
+
+    divide(&image->next, g_twos * x_twos * taps);
+    if (!image->configured) configure(image->configured = SIDE);
+    for (int two = 0; two < g_twos; two++)
+        for (int c = 0; c < x_twos; c++)
+            for (int n = 0; n < p->parities * taps; n++) { /* first all that reads one half of the pairs */
+                int tap = n % taps, i = tap / p->kernel, j = tap % p->kernel;
+                int plane = i % p->step * p->step + j % p->step;
+                int shift = i / p->step * p->grid.columns + j / p->step;
+                if (shift % 2 != n / taps) continue;
+                const bf16 *a = g_turned + two * 2 * g_tile;
+                const bf16 *b = x_tiles + (shift % 2 * planes + plane) * x_plane + c * 2 * x_tile + shift / 2 * DEPTH;
+                float *to = image->sums + (((size_t)two * x_twos + c) * taps + tap) * 4 * SUMS;
+                fetch(&image->next);
+                if (2 * two + 1 < p->g_tiles) multiply(a, g_tile, b, x_tile, p->pixels / DEPTH, 1, to);
+                else multiply(a, g_tile, b, x_tile, p->pixels / DEPTH, 0, to);
+            }
+    if (image->is_last) _tile_release();
+}
+
+/* The threads' sums for one channel of g. */
+static void put_gradient(const void *plan, int o, const float *sums, size_t next, int team) {
+    const Gradient *p = plan;
+    const Shape *s = &p->work.shape;
+    int taps = p->kernel * p->kernel, values_read = s->channels * (p->as_patches ? s->kernel * s->kernel : 1);
+    float *to = p->work.gradient + o * p->work.w.written;
+    for (int t = 0; t < taps; t++)
+        for (int q = 0; q < values_read; q += SIDE) {
+            size_t tile = (((size_t)(o / DEPTH) * (p->grid.depth / DEPTH) + q / DEPTH) * taps + t) * 4;
+            tile += o % DEPTH / SIDE * 2 + q % DEPTH / SIDE;
+            const float *from = sums + tile * SUMS + o % SIDE * SIDE;
+            __m512 sum = _mm512_load_ps(from);
+            for (int i = 1; i < team; i++) sum = _mm512_add_ps(sum, _mm512_load_ps(from + i * next));
+            put_weights(sum, to, &p->work.w, s, p->as_patches, t, q, least(SIDE, values_read - q));
+        }
+}
+
+static int run_gradient(const Work *asked) {
+    const Shape *s = &asked->shape;
     int as_patches = has_patches(s), kernel = as_patches ? 1 : s->kernel, step = as_patches ? 1 : s->stride;
     int padding = as_patches ? 0 : s->padding, taps = kernel * kernel, planes = step * step;
     /* Both grids have rows of the same length, so that a tap is a shift of one against the other. */
@@ -468,98 +491,19 @@ int gradient(const bf16 *x, const bf16 *x_mask, const bf16 *g, const bf16 *g_mas
     int pixels = (int)up((size_t)s->out_height * columns, DEPTH);
     int pairs = (int)up(most(rows * columns, pixels + reach * columns + reach), 2) / 2 + 1;
     int depth = as_patches ? DEPTH : (int)up(s->channels, DEPTH), g_depth = (int)up(s->out_channels, DEPTH);
-    int x_twos = depth / DEPTH, g_tiles = (int)up(s->out_channels, SIDE) / SIDE, g_twos = g_depth / DEPTH;
-    Grid grid = {step, rows, columns, depth, padding, padding, (size_t)(2 * pairs + 2) * depth};
-    Grid g_grid = {1, s->out_height, columns, g_depth, 0, 0, 0};
-    size_t x_image = (size_t)s->height * s->width * s->channels;
-    size_t g_image = (size_t)s->out_height * s->out_width * s->out_channels;
-
+    Gradient p = {*asked, as_patches, kernel, step, parities, pixels, pairs, (int)up(s->out_channels, SIDE) / SIDE,
+                  {step, rows, columns, depth, padding, padding, (size_t)(2 * pairs + 2) * depth},
+                  {1, s->out_height, columns, g_depth, 0, 0, (size_t)pixels * g_depth}};
     /* A thread's memory: both images on their grids and the border of the patches, which begin as zeros; then tiles. */
-    size_t x_size = (size_t)planes * grid.plane, g_size = (size_t)pixels * g_depth;
-    size_t zeroed = x_size + g_size + (as_patches ? padded(s).size : 0);
-    size_t x_tile = (size_t)pairs * DEPTH, x_plane = 2 * x_twos * x_tile, x_tiled = parities * planes * x_plane;
-    size_t g_tile = (size_t)pixels * SIDE, own_size = zeroed + x_tiled + g_tiles * g_tile;
+    Work *work = &p.work;
+    work->zeroed = planes * p.grid.plane + p.g_grid.plane + (as_patches ? padded(s).size : 0);
+    work->memory = work->zeroed + (size_t)parities * planes * pairs * 2 * depth + (size_t)p.g_tiles * pixels * SIDE;
     /* Its sums: of the tiles, two by two; of each value in a row of x, or in a pixel; of each in a pixel of g. */
-    size_t x_line = as_patches ? (size_t)s->width * s->channels : (size_t)s->channels;
-    size_t tile_sums = (size_t)g_twos * x_twos * taps * 4 * SUMS, g_at = tile_sums + up(x_line, DEPTH);
-    size_t all_sums = g_at + (size_t)g_depth;
-    float *sums = aligned_alloc(64, all_sums * threads * sizeof(float));
-    int failed = !sums, team = 1;
-#pragma omp parallel num_threads(threads) reduction(| : failed) if (!failed)
-    {
-        int thread = omp_get_thread_num();
-        bf16 *staged = scratch(own_size * sizeof(bf16));
-        failed |= !staged || !sums;
-#pragma omp single
-        team = omp_get_num_threads();
-        if (!failed) {
-            bf16 *g_staged = staged + x_size, *border = g_staged + g_size;
-            bf16 *x_tiles = staged + zeroed, *g_turned = x_tiles + x_tiled;
-            float *own = sums + thread * all_sums;
-            float *own_x = x_sums ? own + tile_sums : NULL, *own_g = g_sums ? own + g_at : NULL;
-            memset(own, 0, all_sums * sizeof(float));
-            memset(staged, 0, zeroed * sizeof(bf16));
-            configure(SIDE);
-            int part = (s->batch + team - 1) / team, last = least((thread + 1) * part, s->batch);
-            for (int image = thread * part; image < last; image++) {
-                const bf16 *xi = x + image * x_image, *xm = x_mask ? x_mask + image * x_image : NULL;
-                const bf16 *gi = g + image * g_image, *gm = g_mask ? g_mask + image * g_image : NULL;
-                if (as_patches) write_patches(xi, xm, s, border, staged, own_x);
-                else stage(xi, xm, s->height, s->width, s->channels, &grid, staged, own_x);
-                stage(gi, gm, s->out_height, s->out_width, s->out_channels, &g_grid, g_staged, own_g);
-                for (int plane = 0; plane < planes; plane++) {
-                    bf16 *even = x_tiles + plane * x_plane;
-                    bf16 *odd = plane % step + step < kernel ? even + planes * x_plane : NULL;
-                    couple(staged + plane * grid.plane, pairs, depth, even, odd);
-                }
-                turn(g_staged, pixels, g_depth, g_tiles, g_turned);
-
-                Ahead next = ahead(xi, xm, x_image, gi, gm, g_image, g_twos * x_twos * taps);
-                if (image + 1 == last) next = nothing;
-                for (int two = 0; two < g_twos; two++)
-                    for (int c = 0; c < x_twos; c++)
-                        for (int n = 0; n < parities * taps; n++) { /* first all that reads one half of the pairs */
-                            int tap = n % taps, i = tap / kernel, j = tap % kernel;
-                            int plane = i % step * step + j % step, shift = i / step * columns + j / step;
-                            if (shift % 2 != n / taps) continue;
-                            const bf16 *a = g_turned + two * 2 * g_tile;
-                            const bf16 *b = x_tiles + (shift % 2 * planes + plane) * x_plane + c * 2 * x_tile;
-                            float *to = own + (((size_t)two * x_twos + c) * taps + tap) * 4 * SUMS;
-                            b += shift / 2 * DEPTH;
-                            fetch(&next);
-                            if (2 * two + 1 < g_tiles) multiply(a, g_tile, b, x_tile, pixels / DEPTH, 1, to);
-                            else multiply(a, g_tile, b, x_tile, pixels / DEPTH, 0, to);
-                        }
-            }
-            _tile_release();
-        }
-#pragma omp barrier
-#pragma omp for schedule(static)
-        for (int o = 0; o < s->out_channels; o++) {
-            if (failed) continue;
-            int values_read = as_patches ? s->kernel * s->kernel * s->channels : s->channels;
-            for (int t = 0; t < taps; t++)
-                for (int q = 0; q < values_read; q += SIDE) {
-                    size_t tile = (((size_t)(o / DEPTH) * x_twos + q / DEPTH) * taps + t) * 4;
-                    tile += o % DEPTH / SIDE * 2 + q % DEPTH / SIDE;
-                    const float *from = sums + tile * SUMS + o % SIDE * SIDE;
-                    __m512 sum = _mm512_load_ps(from);
-                    for (int i = 1; i < team; i++) sum = _mm512_add_ps(sum, _mm512_load_ps(from + i * all_sums));
-                    put_weights(sum, gradient + o * w->written, w, s, as_patches, t, q, least(SIDE, values_read - q));
-                }
-        }
-    }
-    if (!failed) {
-        for (int c = 0; x_sums && c < s->channels; c++) x_sums[c] = 0;
-        for (int c = 0; g_sums && c < s->out_channels; c++) g_sums[c] = 0;
-        for (int thread = 0; thread < team; thread++) {
-            const float *own = sums + thread * all_sums;
-            for (size_t i = 0; x_sums && i < x_line; i++) x_sums[i % s->channels] += own[tile_sums + i];
-            for (int c = 0; g_sums && c < s->out_channels; c++) g_sums[c] += own[g_at + c];
-        }
-    }
-    free(sums);
-    return failed ? NO_MEMORY : DONE;
+    work->sums = (size_t)g_depth / DEPTH * (depth / DEPTH) * taps * 4 * SUMS;
+    work->x_line.width = as_patches ? s->width : 1, work->x_line.depth = as_patches ? s->channels : depth;
+    work->g_line.width = 1, work->g_line.depth = g_depth;
+    work->compute = add_gradient, work->pieces_after = s->out_channels, work->finish = put_gradient;
+    return run(work);
 }
 
 #include "dense.h"

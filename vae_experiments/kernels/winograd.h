@@ -16,37 +16,35 @@ static int is_winograd(const Shape *s) {
     return s->kernel == 3 && s->stride == 1 && s->channels >= LANES && s->out_channels >= LANES;
 }
 
-typedef struct {
-    int rows, columns, squares, part;   /* squares in a column and in a row, and how many are computed at a time */
-    int depth, grid_rows, grid_columns; /* of the staged image */
-    size_t plane;                       /* one place's values of a part's squares; never a multiple of a cache's size */
-} Squares;
-
+/* So many values, never a multiple of a cache's size. */
 static size_t plane(int squares, int depth) { return ((size_t)filled(squares) * depth) | LANES; }
 
-static Squares squares(const Shape *s) {
-    Squares q = {.rows = (s->out_height + 1) / 2, .columns = (s->out_width + 1) / 2};
-    q.squares = q.rows * q.columns;
-    q.part = equal_part(q.squares, SQUARES);
-    q.depth = (int)up(s->channels, LANES);
-    q.grid_rows = most(2 * q.rows + 2, s->padding + s->height);
-    q.grid_columns = most(2 * q.columns + 2, s->padding + s->width);
-    q.plane = plane(q.part, q.depth);
-    return q;
+static Plan plan_squares(const Work *asked) {
+    const Shape *s = &asked->shape;
+    Plan p = {.work = *asked};
+    Squares *q = &p.squares;
+    q->rows = (s->out_height + 1) / 2, q->columns = (s->out_width + 1) / 2, q->all = q->rows * q->columns;
+    q->part = equal_part(q->all, SQUARES);
+    int rows = most(2 * q->rows + 2, s->padding + s->height), columns = most(2 * q->columns + 2, s->padding + s->width);
+    p.grid = (Grid){rows, columns, s->padding, s->padding, (int)up(s->channels, LANES)};
+    p.g_grid = (Grid){2 * q->rows, 2 * q->columns, 0, 0, (int)up(s->out_channels, LANES)};
+    q->plane = plane(q->part, p.grid.depth);
+    return p;
 }
 
 /* v[place][square][depth] of the squares from `first` on. */
-static void see(const Squares *q, const float *staged, int first, int count, float *v) {
-    size_t row = (size_t)q->grid_columns * q->depth;
+static void see(const Squares *q, const Grid *grid, const float *staged, int first, int count, float *v) {
+    int depth = grid->depth;
+    size_t row = (size_t)grid->columns * depth;
     for (int i = 0; i < count; i++) {
         int y = (first + i) / q->columns * 2, x = (first + i) % q->columns * 2;
-        for (int c = 0; c < q->depth; c += LANES) {
-            const float *from = staged + y * row + (size_t)x * q->depth + c;
-            float *to = v + (size_t)i * q->depth + c;
+        for (int c = 0; c < depth; c += LANES) {
+            const float *from = staged + y * row + (size_t)x * depth + c;
+            float *to = v + (size_t)i * depth + c;
             vector t[4][4];
             for (int j = 0; j < 4; j++) {
-                vector d0 = load(from + j * q->depth), d1 = load(from + row + j * q->depth);
-                vector d2 = load(from + 2 * row + j * q->depth), d3 = load(from + 3 * row + j * q->depth);
+                vector d0 = load(from + j * depth), d1 = load(from + row + j * depth);
+                vector d2 = load(from + 2 * row + j * depth), d3 = load(from + 3 * row + j * depth);
                 t[0][j] = d0 - d2, t[1][j] = d1 + d2, t[2][j] = d2 - d1, t[3][j] = d1 - d3;
             }
             for (int j = 0; j < 4; j++, to += 4 * q->plane) {
@@ -60,10 +58,14 @@ static void see(const Squares *q, const float *staged, int first, int count, flo
 }
 
 /* u[place][channels][width] of the written channels of a tile. */
-static void turn_weights(const Shape *s, const float *weights, const Weights *w, int tile, float *u) {
+static void turn_weights(const void *plan, int tile) {
+    const Plan *p = plan;
+    const Shape *s = &p->work.shape;
+    const Weights *w = &p->work.w;
     int count = least(WIDE, s->out_channels - tile * WIDE), width = (int)up(count, LANES);
     size_t place = (size_t)s->channels * width;
-    const float *first = weights + tile * WIDE * w->written;
+    const float *first = p->work.weights + tile * WIDE * w->written;
+    float *u = p->weights + (size_t)tile * PLACES * s->channels * WIDE;
     for (int c = 0; c < s->channels; c++, u += width) {
         float g[9][WIDE] = {{0}};
         for (int tap = 0; tap < 9; tap++) {
@@ -89,8 +91,9 @@ static void turn_weights(const Shape *s, const float *weights, const Weights *w,
 }
 
 /* sums [place][square][width] as what the layer returns. */
-static void put_squares(const Squares *q, const Shape *s, const float *sums, size_t sums_plane, int first, int squares,
-                        int width, const float *bias, int relu, int channel, float *y) {
+static void put_squares(const Plan *p, const float *sums, int first, int squares, int width, int channel, float *y) {
+    const Squares *q = &p->squares;
+    const Shape *s = &p->work.shape;
     int row_size = s->out_width * s->out_channels;
     for (int i = 0; i < squares; i++) {
         int row = (first + i) / q->columns * 2, column = (first + i) % q->columns * 2;
@@ -98,17 +101,17 @@ static void put_squares(const Squares *q, const Shape *s, const float *sums, siz
         for (int n = 0; n < width; n += LANES) {
             const float *from = sums + (size_t)i * width + n;
             vector t[2][4];
-            for (int j = 0; j < 4; j++, from += sums_plane) {
-                vector m0 = load(from), m1 = load(from + 4 * sums_plane), m2 = load(from + 8 * sums_plane);
-                vector m3 = load(from + 12 * sums_plane);
+            for (int j = 0; j < 4; j++, from += q->out_plane) {
+                vector m0 = load(from), m1 = load(from + 4 * q->out_plane), m2 = load(from + 8 * q->out_plane);
+                vector m3 = load(from + 12 * q->out_plane);
                 t[0][j] = m0 + m1 + m2, t[1][j] = m1 - m2 - m3;
             }
             int count = least(LANES, s->out_channels - channel - n);
             for (int j = 0; j < 4; j++) {
                 if (row + j / 2 >= s->out_height || column + j % 2 >= s->out_width) continue;
                 const vector *r = t[j / 2];
-                vector value = (j % 2 ? r[1] - r[2] - r[3] : r[0] + r[1] + r[2]) + load(bias + channel + n);
-                if (relu) value = rectified(value);
+                vector value = (j % 2 ? r[1] - r[2] - r[3] : r[0] + r[1] + r[2]) + load(p->biases + channel + n);
+                if (p->work.relu) value = rectified(value);
                 float *at = to + j / 2 * row_size + j % 2 * s->out_channels + n;
                 store_first(count, at, value);
             }
@@ -116,66 +119,48 @@ static void put_squares(const Squares *q, const Shape *s, const float *sums, siz
     }
 }
 
-/* As `convolve`, of the kernels that it suits. */
-static int winograd_convolve(const float *x, const float *mask, const float *weights, const Weights *w,
-                             const float *bias, float *y, const Shape *s, int relu, int threads) {
-    Squares q = squares(s);
-    int tiles = (int)up(s->out_channels, WIDE) / WIDE;
-    size_t u_tile = (size_t)PLACES * s->channels * WIDE, sums_plane = plane(q.part, WIDE);
-    size_t staged_size = (size_t)q.grid_rows * q.grid_columns * q.depth;
-    size_t own_size = staged_size + PLACES * (q.plane + sums_plane);
-    size_t image_size = (size_t)s->height * s->width * s->channels;
-    size_t *m_at = malloc(filled(q.part) * sizeof(size_t)), *k_at = malloc(s->channels * sizeof(size_t));
-    float *u = aligned_alloc(64, up(tiles * u_tile * sizeof(float), 64));
-    float *biases = calloc(up(s->out_channels, LANES), sizeof(float));
-    int failed = !m_at || !k_at || !u || !biases;
-    if (!failed) {
-        if (bias) memcpy(biases, bias, s->out_channels * sizeof(float));
-        for (int i = 0; i < filled(q.part); i++) m_at[i] = (size_t)least(i, q.part - 1) * q.depth;
-        for (int c = 0; c < s->channels; c++) k_at[c] = c;
-    }
-#pragma omp parallel num_threads(threads) reduction(| : failed) if (!failed)
-    {
-        float *staged = scratch(own_size * sizeof(float)), *v = staged + staged_size, *sums = v + PLACES * q.plane;
-        failed |= !staged || !m_at || !k_at || !u || !biases;
-#pragma omp for schedule(static)
-        for (int tile = 0; tile < tiles; tile++)
-            if (!failed) turn_weights(s, weights, w, tile, u + tile * u_tile);
-        if (!failed) memset(staged, 0, staged_size * sizeof(float));
-#pragma omp for schedule(static)
-        for (int image = 0; image < s->batch; image++) {
-            if (failed) continue;
-            const float *xi = x + image * image_size, *xm = mask ? mask + image * image_size : NULL;
-            float *to = y + (size_t)image * s->out_height * s->out_width * s->out_channels;
-            Ahead next = image + 1 < s->batch ? ahead(xi, xm, image_size, NULL, NULL, 0) : nothing;
-            stage(xi, xm, s->height, s->width, s->channels, q.grid_rows, q.grid_columns, s->padding, s->padding,
-                  q.depth, staged, NULL);
-            for (int first = 0; first < q.squares; first += q.part) {
-                int count = least(q.part, q.squares - first), depth = equal_part(s->channels, DEPTH);
-                see(&q, staged, first, count, v);
-                for (int tile = 0; tile < tiles; tile++) {
-                    int width = least(WIDE, (int)up(s->out_channels - tile * WIDE, LANES));
-                    for (int place = 0; place < PLACES; place++) {
-                        const float *b = u + tile * u_tile + (size_t)place * s->channels * width;
-                        float *of_place = sums + place * sums_plane;
-                        for (int k = 0; k < s->channels; k += depth)
-                            for (int m = 0; m < count; m += ROWS)
-                                multiply(width, k == 0, v + place * q.plane, m_at + m, k_at + k,
-                                         least(depth, s->channels - k), b + (size_t)k * width, width,
-                                         of_place + (size_t)m * width, &next);
-                    }
-                    put_squares(&q, s, sums, sums_plane, first, count, width, biases, relu, tile * WIDE, to);
-                }
+static void convolve_squares(const void *plan, Image *image) {
+    const Plan *p = plan;
+    const Squares *q = &p->squares;
+    int channels = p->work.shape.channels, depth = equal_part(channels, DEPTH);
+    float *staged = image->memory, *v = staged + grid_size(&p->grid), *sums = v + PLACES * q->plane;
+    stage(&p->work, image, X, &p->grid, staged);
+    for (int first = 0; first < q->all; first += q->part) {
+        int count = least(q->part, q->all - first);
+        see(q, &p->grid, staged, first, count, v);
+        for (int tile = 0; tile < p->tiles; tile++) {
+            int width = least(WIDE, p->g_grid.depth - tile * WIDE);
+            for (int place = 0; place < PLACES; place++) {
+                const float *b = p->weights + (size_t)channels * (tile * PLACES * WIDE + place * width);
+                float *of_place = sums + place * q->out_plane;
+                for (int k = 0; k < channels; k += depth)
+                    for (int m = 0; m < count; m += ROWS)
+                        multiply(width, k == 0, v + place * q->plane, p->m_at + m, p->k_at + k,
+                                 least(depth, channels - k), b + (size_t)k * width, width,
+                                 of_place + (size_t)m * width, &image->next);
             }
+            put_squares(p, sums, first, count, width, tile * WIDE, image->y);
         }
     }
-    free(m_at), free(k_at), free(u), free(biases);
-    return failed ? NO_MEMORY : DONE;
+}
+
+/* As `run_convolution`, of the kernels that it suits. */
+static int run_winograd(const Work *asked) {
+    Plan p = plan_squares(asked);
+    Squares *q = &p.squares;
+    int channels = asked->shape.channels;
+    q->out_plane = plane(q->part, WIDE);
+    if (!allocate(&p, (size_t)PLACES * channels, filled(q->part), channels)) return NO_MEMORY;
+    for (int i = 0; i < filled(q->part); i++) p.m_at[i] = (size_t)least(i, q->part - 1) * p.grid.depth;
+    for (int c = 0; c < channels; c++) p.k_at[c] = c;
+    p.work.memory = p.work.zeroed + PLACES * (q->plane + q->out_plane);
+    p.work.pieces_before = p.tiles, p.work.prepare = turn_weights, p.work.compute = convolve_squares;
+    return run(&p.work);
 }
 
 /* g [rows][columns][depth] of output pixels as t[place][square][depth]: A g A'. */
-static void spread(const Squares *q, const float *g, int depth, int first, int count, size_t t_plane, float *t) {
-    size_t row = (size_t)2 * q->columns * depth;
+static void spread(const Squares *q, const float *g, int depth, int first, int count, float *t) {
+    size_t row = (size_t)2 * q->columns * depth, plane = q->out_plane;
     for (int i = 0; i < count; i++) {
         int y = (first + i) / q->columns * 2, x = (first + i) % q->columns * 2;
         for (int c = 0; c < depth; c += LANES) {
@@ -186,106 +171,76 @@ static void spread(const Squares *q, const float *g, int depth, int first, int c
                 vector above = load(from + j * depth), below = load(from + row + j * depth);
                 r[0][j] = above, r[1][j] = above + below, r[2][j] = above - below, r[3][j] = -below;
             }
-            for (int j = 0; j < 4; j++, to += 4 * t_plane) {
+            for (int j = 0; j < 4; j++, to += 4 * plane) {
                 store(to, r[j][0]);
-                store(to + t_plane, r[j][0] + r[j][1]);
-                store(to + 2 * t_plane, r[j][0] - r[j][1]);
-                store(to + 3 * t_plane, -r[j][1]);
+                store(to + plane, r[j][0] + r[j][1]);
+                store(to + 2 * plane, r[j][0] - r[j][1]);
+                store(to + 3 * plane, -r[j][1]);
             }
         }
     }
 }
 
-/* The threads' sums of one read channel and so many written ones as the weights' gradient: G' u G. */
-static void put_gradient(const float *sums, size_t plane, size_t next, int threads, float *result, const Weights *w,
-                         int read, int written, int count) {
-    vector r[3][4];
-    for (int j = 0; j < 4; j++, sums += plane) {
-        vector u[4] = {{0}};
-        for (int thread = 0; thread < threads; thread++)
-            for (int i = 0; i < 4; i++) u[i] += load(sums + thread * next + 4 * i * plane);
-        vector half = (u[1] + u[2]) / 2;
-        r[0][j] = u[0] + half, r[1][j] = (u[1] - u[2]) / 2, r[2][j] = half + u[3];
+static void add_squares(const void *plan, Image *image) {
+    const Plan *p = plan;
+    const Squares *q = &p->squares;
+    int channels = p->work.shape.channels, g_depth = p->g_grid.depth;
+    float *staged = image->memory, *g_staged = staged + grid_size(&p->grid), *v = g_staged + grid_size(&p->g_grid);
+    float *t = v + PLACES * q->plane;
+    stage(&p->work, image, X, &p->grid, staged);
+    stage(&p->work, image, G, &p->g_grid, g_staged);
+    for (int first = 0; first < q->all; first += q->part) {
+        int count = least(q->part, q->all - first);
+        see(q, &p->grid, staged, first, count, v);
+        spread(q, g_staged, g_depth, first, count, t);
+        for (int place = 0; place < PLACES; place++)
+            for (int tile = 0; tile < p->tiles; tile++) {
+                int width = least(WIDE, g_depth - tile * WIDE);
+                float *u = image->sums + place * q->sums_plane + (size_t)tile * WIDE * filled(channels);
+                for (int m = 0; m < channels; m += ROWS)
+                    multiply(width, 0, v + place * q->plane, p->m_at + m, p->k_at, count,
+                             t + place * q->out_plane + tile * WIDE, g_depth, u + (size_t)m * width, &image->next);
+            }
     }
-    for (int i = 0; i < 3; i++) {
-        vector half = (r[i][1] + r[i][2]) / 2, row[] = {r[i][0] + half, (r[i][1] - r[i][2]) / 2, half + r[i][3]};
-        for (int j = 0; j < 3; j++) {
-            float *to = (float *)at_tap(result, w, 3, 3 * i + j) + read * w->read + written * w->written;
-            for (int n = 0; n < count; n++) to[n * w->written] = row[j][n];
+}
+
+/* The threads' sums of one read channel as the weights' gradient: G' u G. */
+static void put_turned(const void *plan, int read, const float *sums, size_t next, int team) {
+    const Plan *p = plan;
+    const Shape *s = &p->work.shape;
+    const Weights *w = &p->work.w;
+    size_t plane = p->squares.sums_plane;
+    for (int o = 0; o < s->out_channels; o += LANES) {
+        int tile = o / WIDE * WIDE, width = least(WIDE, p->g_grid.depth - tile);
+        const float *from = sums + (size_t)tile * filled(s->channels) + (size_t)read * width + o % WIDE;
+        vector r[3][4];
+        for (int j = 0; j < 4; j++, from += plane) {
+            vector u[4] = {{0}};
+            for (int thread = 0; thread < team; thread++)
+                for (int i = 0; i < 4; i++) u[i] += load(from + thread * next + 4 * i * plane);
+            vector half = (u[1] + u[2]) / 2;
+            r[0][j] = u[0] + half, r[1][j] = (u[1] - u[2]) / 2, r[2][j] = half + u[3];
+        }
+        for (int i = 0; i < 3; i++) {
+            vector half = (r[i][1] + r[i][2]) / 2, row[] = {r[i][0] + half, (r[i][1] - r[i][2]) / 2, half + r[i][3]};
+            for (int j = 0; j < 3; j++) {
+                float *to = (float *)at_tap(p->work.gradient, w, 3, 3 * i + j) + read * w->read + o * w->written;
+                for (int n = 0; n < least(LANES, s->out_channels - o); n++) to[n * w->written] = row[j][n];
+            }
         }
     }
 }
 
-/* As `gradient`, of the kernels that it suits. */
-static int winograd_gradient(const float *x, const float *x_mask, const float *g, const float *g_mask, float *result,
-                             const Weights *w, float *x_sums, float *g_sums, const Shape *s, int threads) {
-    Squares q = squares(s);
-    int g_depth = (int)up(s->out_channels, LANES), tiles = (int)up(s->out_channels, WIDE) / WIDE;
-    size_t x_image = (size_t)s->height * s->width * s->channels;
-    size_t g_image = (size_t)s->out_height * s->out_width * s->out_channels;
-    size_t x_size = (size_t)q.grid_rows * q.grid_columns * q.depth, g_size = (size_t)4 * q.squares * g_depth;
-    size_t t_plane = plane(q.part, g_depth), own_size = x_size + g_size + PLACES * (q.plane + t_plane);
-    size_t u_plane = plane(s->channels, g_depth), x_line = (size_t)s->width * q.depth;
-    size_t all_sums = PLACES * u_plane + x_line + (size_t)s->out_width * g_depth;
-    size_t *m_at = malloc(filled(s->channels) * sizeof(size_t)), *k_at = malloc(q.part * sizeof(size_t));
-    float *sums = aligned_alloc(64, up(all_sums * threads * sizeof(float), 64));
-    int failed = !m_at || !k_at || !sums, team = 1;
-    if (!failed) {
-        for (int c = 0; c < filled(s->channels); c++) m_at[c] = least(c, s->channels - 1);
-        for (int i = 0; i < q.part; i++) k_at[i] = (size_t)i * q.depth;
-    }
-#pragma omp parallel num_threads(threads) reduction(| : failed) if (!failed)
-    {
-        int thread = omp_get_thread_num();
-        float *staged = scratch(own_size * sizeof(float)), *g_staged = staged + x_size, *v = g_staged + g_size;
-        float *t = v + PLACES * q.plane;
-        failed |= !staged || !m_at || !k_at || !sums;
-#pragma omp single
-        team = omp_get_num_threads();
-        if (!failed) {
-            float *own = sums + thread * all_sums;
-            float *x_own = x_sums ? own + PLACES * u_plane : NULL;
-            float *g_own = g_sums ? own + PLACES * u_plane + x_line : NULL;
-            memset(own, 0, all_sums * sizeof(float));
-            memset(staged, 0, (x_size + g_size) * sizeof(float));
-            int part = (s->batch + team - 1) / team, last = least((thread + 1) * part, s->batch);
-            for (int image = thread * part; image < last; image++) {
-                const float *xi = x + image * x_image, *xm = x_mask ? x_mask + image * x_image : NULL;
-                const float *gi = g + image * g_image, *gm = g_mask ? g_mask + image * g_image : NULL;
-                Ahead next = image + 1 < last ? ahead(xi, xm, x_image, gi, gm, g_image) : nothing;
-                stage(xi, xm, s->height, s->width, s->channels, q.grid_rows, q.grid_columns, s->padding, s->padding,
-                      q.depth, staged, x_own);
-                stage(gi, gm, s->out_height, s->out_width, s->out_channels, 2 * q.rows, 2 * q.columns, 0, 0, g_depth,
-                      g_staged, g_own);
-                for (int first = 0; first < q.squares; first += q.part) {
-                    int count = least(q.part, q.squares - first);
-                    see(&q, staged, first, count, v);
-                    spread(&q, g_staged, g_depth, first, count, t_plane, t);
-                    for (int place = 0; place < PLACES; place++)
-                        for (int tile = 0; tile < tiles; tile++) {
-                            int width = least(WIDE, g_depth - tile * WIDE);
-                            float *u = own + place * u_plane + (size_t)tile * WIDE * filled(s->channels);
-                            for (int m = 0; m < s->channels; m += ROWS)
-                                multiply(width, 0, v + place * q.plane, m_at + m, k_at, count,
-                                         t + place * t_plane + tile * WIDE, g_depth, u + (size_t)m * width, &next);
-                        }
-                }
-            }
-        }
-#pragma omp barrier
-#pragma omp for schedule(static)
-        for (int c = 0; c < s->channels; c++)
-            for (int o = 0; o < s->out_channels && !failed; o += LANES) {
-                int tile = o / WIDE, width = least(WIDE, g_depth - tile * WIDE);
-                const float *from = sums + (size_t)tile * WIDE * filled(s->channels) + (size_t)c * width + o % WIDE;
-                put_gradient(from, u_plane, all_sums, team, result, w, c, o, least(LANES, s->out_channels - o));
-            }
-    }
-    if (!failed) {
-        const float *lines = sums + PLACES * u_plane;
-        if (x_sums) fold(lines, team, all_sums, s->width, q.depth, s->channels, x_sums);
-        if (g_sums) fold(lines + x_line, team, all_sums, s->out_width, g_depth, s->out_channels, g_sums);
-    }
-    free(m_at), free(k_at), free(sums);
-    return failed ? NO_MEMORY : DONE;
+/* As `run_gradient`, of the kernels that it suits. */
+static int run_winograd_gradient(const Work *asked) {
+    Plan p = plan_squares(asked);
+    Squares *q = &p.squares;
+    int channels = asked->shape.channels;
+    q->out_plane = plane(q->part, p.g_grid.depth), q->sums_plane = plane(channels, p.g_grid.depth);
+    if (!allocate(&p, 0, filled(channels), q->part)) return NO_MEMORY;
+    for (int c = 0; c < filled(channels); c++) p.m_at[c] = least(c, channels - 1);
+    for (int i = 0; i < q->part; i++) p.k_at[i] = (size_t)i * p.grid.depth;
+    p.work.memory = p.work.zeroed + PLACES * (q->plane + q->out_plane), p.work.sums = PLACES * q->sums_plane;
+    p.work.compute = add_squares, p.work.pieces_after = channels, p.work.finish = put_turned;
+    return run(&p.work);
 }
