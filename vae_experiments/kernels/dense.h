@@ -61,26 +61,6 @@ static void stage_rows(const bf16 *x, const bf16 *mask, int batch, size_t pitch,
     }
 }
 
-/* A tile of weights, 32 read by 16 written ones, that lie so far apart: one of the two distances is 1. */
-static void pack_tile(const float *from, int64_t read, int64_t written, int n_read, int n_written, bf16 *to) {
-    static const uint16_t in_pairs[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                          8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    __m512i r[SIDE], order = _mm512_loadu_si512(in_pairs);
-    int along_read = read == 1;
-    for (int i = 0; i < SIDE; i++) { /* of a row, its 32 read ones; or of two rows, the 16 written ones of each */
-        const float *first = from + (along_read ? i * written : 2 * i * read);
-        const float *second = first + (along_read ? SIDE : read);
-        int n_first = along_read ? (i < n_written ? n_read : 0) : 2 * i < n_read ? n_written : 0;
-        int n_second = along_read ? n_first - SIDE : 2 * i + 1 < n_read ? n_written : 0;
-        __m512 low = _mm512_maskz_loadu_ps(first16(n_first), first);
-        __m512 high = _mm512_maskz_loadu_ps(first16(n_second), second);
-        r[i] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
-    }
-    if (along_read) transpose(r);
-    for (int i = 0; i < SIDE; i++, to += DEPTH)
-        _mm512_store_si512(to, along_read ? r[i] : _mm512_permutexvar_epi16(order, r[i]));
-}
-
 /* sums [2][2][16][16] += A x B, of 32 rows by 32 columns; a step further on lie the next 32 that are summed over. */
 static inline void add_product(const bf16 *a, size_t a_next, size_t a_step, const bf16 *b, size_t b_next, int steps,
                                int first, float *sums) {

@@ -180,6 +180,32 @@ static inline void transpose(__m512i r[SIDE]) {
     }
 }
 
+/* A tile of weights, up to 32 read by 16 written ones, that lie so far apart. */
+static void pack_tile(const float *from, int64_t read, int64_t written, int n_read, int n_written, bf16 *to) {
+    static const uint16_t in_pairs[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                          8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    __m512i r[SIDE], order = _mm512_loadu_si512(in_pairs);
+    int along_read = read == 1;
+    float gathered[TILE];
+    if (read != 1 && written != 1) {
+        for (int i = 0; i < least(n_read, DEPTH); i++)
+            for (int j = 0; j < least(n_written, SIDE); j++) gathered[i * SIDE + j] = from[i * read + j * written];
+        from = gathered, read = SIDE, written = 1;
+    }
+    for (int i = 0; i < SIDE; i++) { /* of a row, its 32 read ones; or of two rows, the 16 written ones of each */
+        const float *first = from + (along_read ? i * written : 2 * i * read);
+        const float *second = first + (along_read ? SIDE : read);
+        int n_first = along_read ? (i < n_written ? n_read : 0) : 2 * i < n_read ? n_written : 0;
+        int n_second = along_read ? n_first - SIDE : 2 * i + 1 < n_read ? n_written : 0;
+        __m512 low = _mm512_maskz_loadu_ps(first16(n_first), first);
+        __m512 high = _mm512_maskz_loadu_ps(first16(n_second), second);
+        r[i] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+    }
+    if (along_read) transpose(r);
+    for (int i = 0; i < SIDE; i++, to += DEPTH)
+        _mm512_store_si512(to, along_read ? r[i] : _mm512_permutexvar_epi16(order, r[i]));
+}
+
 /* ---- convolution ---- */
 
 typedef struct {
@@ -197,27 +223,21 @@ static void pack(const void *plan, int written_tile) {
     const Plan *p = plan;
     const Shape *s = &p->work.shape;
     const Weights *w = &p->work.w;
-    static const uint16_t in_pairs[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                          8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    __m512i order = _mm512_loadu_si512(in_pairs);
-    int taps = p->as_patches ? 1 : s->kernel * s->kernel, kernel_taps = s->kernel * s->kernel;
-    int count = least(SIDE, s->out_channels - written_tile * SIDE);
+    int taps = s->kernel * s->kernel, count = least(SIDE, s->out_channels - written_tile * SIDE);
     const float *first = p->work.weights + written_tile * SIDE * w->written;
     bf16 *to = p->packed + (size_t)written_tile * p->kernel_tiles * TILE;
-    for (int t = 0; t < taps; t++)
-        for (int r = 0; r < p->depth; r += 2, to += DEPTH) {
-            float pair[2][SIDE] = {0};
-            for (int half = 0; half < 2; half++) {
-                int channel = r + half, tap = t;
-                if (p->as_patches) tap = channel / s->channels, channel %= s->channels;
-                if (channel >= s->channels || tap >= kernel_taps) continue;
-                const float *from = at_tap(first, w, s->kernel, tap) + channel * w->read;
-                if (w->written == 1) _mm512_storeu_ps(pair[half], _mm512_maskz_loadu_ps(first16(count), from));
-                else for (int m = 0; m < count; m++) pair[half][m] = from[m * w->written];
-            }
-            __m512i both = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(pair[1]), _mm512_loadu_ps(pair[0]));
-            _mm512_storeu_si512(to, _mm512_permutexvar_epi16(order, both));
+    if (p->as_patches) {
+        float patch[TILE] = {0};
+        for (int v = 0; v < taps * s->channels; v++) {
+            const float *from = at_tap(first, w, s->kernel, v / s->channels) + v % s->channels * w->read;
+            for (int m = 0; m < count; m++) patch[v * SIDE + m] = from[m * w->written];
         }
+        pack_tile(patch, SIDE, 1, taps * s->channels, count, to);
+        return;
+    }
+    for (int tap = 0; tap < taps; tap++)
+        for (int r = 0; r < s->channels; r += DEPTH, to += TILE)
+            pack_tile(at_tap(first, w, s->kernel, tap) + r * w->read, w->read, w->written, s->channels - r, count, to);
 }
 
 /* Sums [rows][16], of 32 channels if `second` is given, as what the layer returns; pixels lie `pitch` values apart. */
