@@ -55,12 +55,12 @@ static void pack(const void *plan, int tile) {
     const Plan *p = plan;
     const Shape *s = &p->work.shape;
     const Weights *w = &p->work.w;
-    int count = least(WIDE, s->out_channels - tile * WIDE), width = (int)up(count, LANES);
+    int count = least(WIDE, s->out_channels - tile * WIDE);
+    size_t of_tap = up(count, LANES) * s->channels;
     float *to = p->weights + (size_t)tile * WIDE * p->layout.n_taps * s->channels;
-    for (int t = 0; t < p->layout.n_taps; t++) {
-        const float *tap = at_tap(p->work.weights, w, s->kernel, p->layout.taps[t].weights) + tile * WIDE * w->written;
-        for (int c = 0; c < s->channels; c++, to += width)
-            for (int n = 0; n < width; n++) to[n] = n < count ? tap[c * w->read + n * w->written] : 0;
+    for (int t = 0; t < p->layout.n_taps; t++, to += of_tap) {
+        const float *tap = at_tap(p->work.weights, w, s->kernel, p->layout.taps[t].weights);
+        get_weights(tap + tile * WIDE * w->written, w, s->channels, count, to);
     }
 }
 
@@ -192,19 +192,24 @@ static void add_gradient(const void *plan, Image *image) {
     }
 }
 
-/* The threads' sums of one value that the kernel sees. */
-static void put_gradient(const void *plan, int m, const float *sums, size_t next, int team) {
+/* The threads' sums of LANES channels under a tap. */
+static void put_gradient(const void *plan, int piece, const float *sums, size_t next, int team) {
     const Plan *p = plan;
     const Shape *s = &p->work.shape;
     const Weights *w = &p->work.w;
-    int n_values = s->kernel * s->kernel * s->channels;
-    float *to = (float *)at_tap(p->work.gradient, w, s->kernel, m / s->channels) + m % s->channels * w->read;
+    int blocks = (s->channels + LANES - 1) / LANES, tap = piece / blocks, c = piece % blocks * LANES;
+    int n_values = s->kernel * s->kernel * s->channels, n_read = least(LANES, s->channels - c);
+    float *to = (float *)at_tap(p->work.gradient, w, s->kernel, tap) + c * w->read;
     for (int o = 0; o < s->out_channels; o += LANES) {
         int tile = o / WIDE * WIDE, width = least(WIDE, p->g_grid.depth - tile);
-        const float *from = sums + (size_t)tile * filled(n_values) + (size_t)m * width + o % WIDE;
-        vector sum = load(from);
-        for (int i = 1; i < team; i++) sum += load(from + i * next);
-        for (int n = 0; n < least(LANES, s->out_channels - o); n++) to[(o + n) * w->written] = sum[n];
+        const float *from = sums + (size_t)tile * filled(n_values) + o % WIDE;
+        from += (size_t)(tap * s->channels + c) * width;
+        vector r[LANES] = {{0}};
+        for (int i = 0; i < n_read; i++, from += width) {
+            r[i] = load(from);
+            for (int thread = 1; thread < team; thread++) r[i] += load(from + thread * next);
+        }
+        put_weights(r, w, n_read, s->out_channels - o, to + o * w->written);
     }
 }
 
@@ -223,6 +228,7 @@ static int run_gradient(const Work *asked) {
     for (int i = n_values; i < filled(n_values); i++) p.m_at[i] = p.m_at[n_values - 1];
     pixels_at(l, &l->classes[0], s->channels, p.k_at);
     p.work.memory = p.work.zeroed, p.work.sums = (size_t)filled(n_values) * p.g_grid.depth;
-    p.work.compute = add_gradient, p.work.pieces_after = n_values, p.work.finish = put_gradient;
+    p.work.pieces_after = l->n_taps * ((s->channels + LANES - 1) / LANES);
+    p.work.compute = add_gradient, p.work.finish = put_gradient;
     return run(&p.work);
 }

@@ -66,25 +66,24 @@ static void turn_weights(const void *plan, int tile) {
     size_t place = (size_t)s->channels * width;
     const float *first = p->work.weights + tile * WIDE * w->written;
     float *u = p->weights + (size_t)tile * PLACES * s->channels * WIDE;
-    for (int c = 0; c < s->channels; c++, u += width) {
-        float g[9][WIDE] = {{0}};
-        for (int tap = 0; tap < 9; tap++) {
-            const float *from = at_tap(first, w, 3, tap) + c * w->read;
-            for (int n = 0; n < count; n++) g[tap][n] = from[n * w->written];
-        }
-        for (int n = 0; n < width; n += LANES) {
+    for (int c = 0; c < s->channels; c += LANES) {
+        int n_read = least(LANES, s->channels - c);
+        float g[9][LANES * WIDE];
+        for (int tap = 0; tap < 9; tap++)
+            get_weights(at_tap(first, w, 3, tap) + c * w->read, w, n_read, count, g[tap]);
+        for (int i = 0; i < n_read * width; i += LANES, u += LANES) {
             vector t[4][3];
             for (int j = 0; j < 3; j++) {
-                vector above = load(g[j] + n), here = load(g[3 + j] + n), below = load(g[6 + j] + n);
+                vector above = load(g[j] + i), here = load(g[3 + j] + i), below = load(g[6 + j] + i);
                 t[0][j] = above, t[3][j] = below;
                 t[1][j] = (above + here + below) / 2, t[2][j] = (above - here + below) / 2;
             }
-            float *to = u + n;
-            for (int i = 0; i < 4; i++, to += 4 * place) {
-                store(to, t[i][0]);
-                store(to + place, (t[i][0] + t[i][1] + t[i][2]) / 2);
-                store(to + 2 * place, (t[i][0] - t[i][1] + t[i][2]) / 2);
-                store(to + 3 * place, t[i][2]);
+            float *to = u;
+            for (int j = 0; j < 4; j++, to += 4 * place) {
+                store(to, t[j][0]);
+                store(to + place, (t[j][0] + t[j][1] + t[j][2]) / 2);
+                store(to + 2 * place, (t[j][0] - t[j][1] + t[j][2]) / 2);
+                store(to + 3 * place, t[j][2]);
             }
         }
     }
@@ -204,15 +203,17 @@ static void add_squares(const void *plan, Image *image) {
     }
 }
 
-/* The threads' sums of one read channel as the weights' gradient: G' u G. */
-static void put_turned(const void *plan, int read, const float *sums, size_t next, int team) {
+/* The threads' sums of LANES read and LANES written channels as the weights' gradient: G' u G. */
+static void put_turned(const void *plan, int piece, const float *sums, size_t next, int team) {
     const Plan *p = plan;
     const Shape *s = &p->work.shape;
     const Weights *w = &p->work.w;
     size_t plane = p->squares.sums_plane;
-    for (int o = 0; o < s->out_channels; o += LANES) {
-        int tile = o / WIDE * WIDE, width = least(WIDE, p->g_grid.depth - tile);
-        const float *from = sums + (size_t)tile * filled(s->channels) + (size_t)read * width + o % WIDE;
+    int blocks = p->g_grid.depth / LANES, c = piece / blocks * LANES, o = piece % blocks * LANES;
+    int tile = o / WIDE * WIDE, width = least(WIDE, p->g_grid.depth - tile);
+    vector result[9][LANES] = {{{0}}};
+    for (int k = 0; k < least(LANES, s->channels - c); k++) {
+        const float *from = sums + (size_t)tile * filled(s->channels) + (size_t)(c + k) * width + o % WIDE;
         vector r[3][4];
         for (int j = 0; j < 4; j++, from += plane) {
             vector u[4] = {{0}};
@@ -222,12 +223,14 @@ static void put_turned(const void *plan, int read, const float *sums, size_t nex
             r[0][j] = u[0] + half, r[1][j] = (u[1] - u[2]) / 2, r[2][j] = half + u[3];
         }
         for (int i = 0; i < 3; i++) {
-            vector half = (r[i][1] + r[i][2]) / 2, row[] = {r[i][0] + half, (r[i][1] - r[i][2]) / 2, half + r[i][3]};
-            for (int j = 0; j < 3; j++) {
-                float *to = (float *)at_tap(p->work.gradient, w, 3, 3 * i + j) + read * w->read + o * w->written;
-                for (int n = 0; n < least(LANES, s->out_channels - o); n++) to[n * w->written] = row[j][n];
-            }
+            vector half = (r[i][1] + r[i][2]) / 2;
+            result[3 * i][k] = r[i][0] + half, result[3 * i + 2][k] = half + r[i][3];
+            result[3 * i + 1][k] = (r[i][1] - r[i][2]) / 2;
         }
+    }
+    for (int tap = 0; tap < 9; tap++) {
+        float *to = (float *)at_tap(p->work.gradient, w, 3, tap) + c * w->read + o * w->written;
+        put_weights(result[tap], w, s->channels - c, s->out_channels - o, to);
     }
 }
 
@@ -241,6 +244,7 @@ static int run_winograd_gradient(const Work *asked) {
     for (int c = 0; c < filled(channels); c++) p.m_at[c] = least(c, channels - 1);
     for (int i = 0; i < q->part; i++) p.k_at[i] = (size_t)i * p.grid.depth;
     p.work.memory = p.work.zeroed + PLACES * (q->plane + q->out_plane), p.work.sums = PLACES * q->sums_plane;
-    p.work.compute = add_squares, p.work.pieces_after = channels, p.work.finish = put_turned;
+    p.work.pieces_after = p.grid.depth / LANES * (p.g_grid.depth / LANES);
+    p.work.compute = add_squares, p.work.finish = put_turned;
     return run(&p.work);
 }
