@@ -1,7 +1,7 @@
 /* Dense layers in bfloat16 on tiles, forwards and backwards.
  *
  * Of the two sizes of a layer before or behind convolutions, one is far wider than the other and than the batch. The
- * threads share it, part by part: while the part's values and weights are in the cache, all products with them are made:
+ * threads share it, part by part; while a part's values and weights are in the cache, all products with them are made:
  *   - gather: narrow [batch][narrow] += wide [batch][part] x weights;
  *   - scatter: wide [batch][part] = narrow [batch][narrow] x weights;
  *   - outer: the weights' gradient [narrow][part] = narrow' x wide.
@@ -17,27 +17,19 @@ typedef struct {
     float *dw, *db;
 } Task;
 
-/* The same by width. */
+/* The same by width, and how it is done: `run` is given the parts of the wide side where it expects images. */
 typedef struct {
-    int batch, wide, narrow, widens, relu;
-    const float *weights, *bias;
+    Work work;
+    int batch, wide, narrow, widens;
     const bf16 *wide_in, *wide_mask, *narrow_in, *narrow_mask;
     bf16 *wide_out, *narrow_out;
     float *gradient, *wide_sums, *narrow_sums; /* of the weights; over the batch, of what is read */
+    int rows, staged_rows, part, columns;      /* filled up: batch, that for `couple`, wide in a part, narrow */
+    size_t wide_step, narrow_step;             /* from weight to weight */
+    size_t coupled_at, packed_at;              /* in a thread's memory */
+    bf16 *staged, *turned;                     /* the narrow side */
+    float *biases;
 } Dense;
-
-static Dense by_width(const Task *t) {
-    Dense d = {.batch = t->batch, .relu = t->relu, .weights = t->weights, .bias = t->bias, .gradient = t->dw};
-    d.widens = t->outputs > t->inputs, d.wide = most(t->inputs, t->outputs), d.narrow = least(t->inputs, t->outputs);
-    if (d.widens) {
-        d.narrow_in = t->x, d.wide_out = t->y;
-        d.wide_in = t->g, d.wide_mask = t->mask, d.narrow_out = t->dx, d.wide_sums = t->db;
-    } else {
-        d.wide_in = t->x, d.narrow_out = t->y;
-        d.narrow_in = t->g, d.narrow_mask = t->mask, d.wide_out = t->dx, d.narrow_sums = t->db;
-    }
-    return d;
-}
 
 enum { PART = 16 * 1024 }; /* wide values of the whole batch that are worked on at a time: 32 KiB of them */
 
@@ -92,12 +84,23 @@ static inline void add_product(const bf16 *a, size_t a_next, size_t a_step, cons
     _tile_stored(3, sums + 3 * SUMS, 64);
 }
 
-/* Sums [2][2][16][16] of 32 rows from `row` on by so many columns, as values. */
-static void put_values(const Dense *d, const float *sums, int row, int first, int count, const float *bias, int pitch,
-                       bf16 *to) {
+/* 32 of the narrow side, for all threads. */
+static void stage_narrow(const void *plan, int block) {
+    const Dense *d = plan;
+    int first = block * DEPTH, count = least(DEPTH, d->narrow - first);
+    const bf16 *mask = d->narrow_mask ? d->narrow_mask + first : NULL;
+    bf16 *staged = d->staged + (size_t)first * d->staged_rows;
+    memset(staged, 0, (size_t)d->staged_rows * DEPTH * sizeof(bf16));
+    stage_rows(d->narrow_in + first, mask, d->batch, d->narrow, count, d->staged_rows, staged,
+               d->narrow_sums ? d->narrow_sums + first : NULL);
+    if (d->gradient) turn(staged, d->rows, DEPTH, 2, d->turned + (size_t)first * d->rows);
+}
+
+/* Sums [2][2][16][16] of 32 rows from `row` on by 32 columns, of `width`, as values. */
+static void put_values(const Dense *d, const float *sums, int row, int first, int width, bf16 *to) {
     for (int half = 0; half < 2; half++, row += SIDE, sums += 2 * SUMS)
-        put(sums, sums + SUMS, bias, d->relu, least(SIDE, d->batch - row), count, to + (size_t)row * pitch + first,
-            pitch);
+        put(sums, sums + SUMS, d->biases + first, d->work.relu, least(SIDE, d->batch - row), width - first,
+            to + (size_t)row * width + first, width);
 }
 
 /* Sums [2][2][16][16] of 32 narrow by 32 wide ones, as the weights' gradient. */
@@ -105,118 +108,123 @@ static void put_outer(const Dense *d, const float *sums, int narrow, int wide) {
     for (int tile = 0; tile < 4; tile++, sums += SUMS) {
         int n = narrow + tile / 2 * SIDE, w = wide + tile % 2 * SIDE;
         int rows = d->widens ? d->wide - w : d->narrow - n, columns = d->widens ? d->narrow - n : d->wide - w;
-        size_t pitch = d->widens ? d->narrow : d->wide;
-        float *to = d->gradient + (d->widens ? w * pitch + n : n * pitch + w);
+        float *to = d->gradient + n * d->narrow_step + w * d->wide_step;
         __m512i r[SIDE];
         for (int i = 0; i < SIDE; i++) r[i] = _mm512_load_si512(sums + i * SIDE);
         if (d->widens) transpose(r);
-        for (int i = 0; i < least(SIDE, rows); i++, to += pitch)
+        for (int i = 0; i < least(SIDE, rows); i++, to += d->widens ? d->wide_step : d->narrow_step)
             _mm512_mask_storeu_ps(to, first16(columns), (__m512)r[i]);
     }
 }
 
+static void outer(const Dense *d, int first, int blocks, const bf16 *wide, bf16 *coupled) {
+    float sums[4 * SUMS] __attribute__((aligned(64)));
+    size_t half = (size_t)d->rows * SIDE;
+    for (int block = 0; block < blocks; block++) {
+        couple(wide + (size_t)block * d->staged_rows * DEPTH, d->rows / 2, DEPTH, coupled, NULL);
+        for (int n = 0; n < d->columns; n += DEPTH) {
+            add_product(d->turned + (size_t)n * d->rows, half, TILE, coupled, half, d->rows / DEPTH, 1, sums);
+            put_outer(d, sums, n, first + block * DEPTH);
+        }
+    }
+}
+
+static void gather(const Dense *d, int first, int blocks, const bf16 *wide, bf16 *packed, float *sums) {
+    for (int n = 0; n < d->columns; n += SIDE)
+        for (int block = 0; block < blocks; block++) {
+            int w = first + block * DEPTH;
+            pack_tile(d->work.weights + n * d->narrow_step + w * d->wide_step, d->wide_step, d->narrow_step,
+                      d->wide - w, d->narrow - n, packed + ((size_t)n / SIDE * blocks + block) * TILE);
+        }
+    for (int b = 0; b < d->rows; b += DEPTH)
+        for (int n = 0; n < d->columns; n += DEPTH, sums += 4 * SUMS)
+            add_product(wide + (size_t)b * DEPTH, TILE, (size_t)d->staged_rows * DEPTH,
+                        packed + (size_t)n / SIDE * blocks * TILE, (size_t)blocks * TILE, blocks, 0, sums);
+}
+
+static void scatter(const Dense *d, int first, int blocks, bf16 *packed) {
+    float sums[4 * SUMS] __attribute__((aligned(64)));
+    int k_tiles = d->columns / DEPTH;
+    for (int w = first; w < first + blocks * DEPTH; w += DEPTH) {
+        for (int half = 0; half < 2; half++)
+            for (int k = 0; k < k_tiles; k++) {
+                int n = k * DEPTH, m = w + half * SIDE;
+                pack_tile(d->work.weights + n * d->narrow_step + m * d->wide_step, d->narrow_step, d->wide_step,
+                          d->narrow - n, d->wide - m, packed + ((size_t)half * k_tiles + k) * TILE);
+            }
+        for (int b = 0; b < d->rows; b += DEPTH) {
+            add_product(d->staged + (size_t)b * DEPTH, TILE, (size_t)d->staged_rows * DEPTH, packed,
+                        (size_t)k_tiles * TILE, k_tiles, 1, sums);
+            put_values(d, sums, b, w, d->wide, d->wide_out);
+        }
+    }
+}
+
+static void compute_part(const void *plan, Image *part) {
+    const Dense *d = plan;
+    int first = part->index * d->part, count = least(d->part, d->wide - first), blocks = (int)up(count, DEPTH) / DEPTH;
+    const bf16 *mask = d->wide_mask ? d->wide_mask + first : NULL;
+    if (!part->configured) configure(part->configured = SIDE);
+    if (d->wide_in)
+        stage_rows(d->wide_in + first, mask, d->batch, d->wide, count, d->staged_rows, part->memory,
+                   d->wide_sums ? d->wide_sums + first : NULL);
+    if (d->gradient) outer(d, first, blocks, part->memory, part->memory + d->coupled_at);
+    if (d->narrow_out) gather(d, first, blocks, part->memory, part->memory + d->packed_at, part->sums);
+    if (d->wide_out) scatter(d, first, blocks, part->memory + d->packed_at);
+    if (part->is_last) _tile_release();
+}
+
+/* What the threads have gathered, of 32 rows. */
+static void put_gathered(const void *plan, int piece, const float *gathered, size_t next, int team) {
+    const Dense *d = plan;
+    float sums[4 * SUMS] __attribute__((aligned(64)));
+    gathered += (size_t)piece * DEPTH * d->columns;
+    for (int n = 0; n < d->columns; n += DEPTH, gathered += 4 * SUMS) {
+        for (int i = 0; i < 4 * SUMS; i += SIDE) {
+            __m512 sum = _mm512_load_ps(gathered + i);
+            for (int t = 1; t < team; t++) sum = _mm512_add_ps(sum, _mm512_load_ps(gathered + t * next + i));
+            _mm512_store_ps(sums + i, sum);
+        }
+        put_values(d, sums, piece * DEPTH, n, d->narrow, d->narrow_out);
+    }
+}
+
+static Dense by_width(const Task *t, int threads) {
+    Dense d = {.batch = t->batch, .gradient = t->dw, .widens = t->outputs > t->inputs};
+    d.work = (Work){.relu = t->relu, .threads = threads, .weights = t->weights};
+    d.wide = most(t->inputs, t->outputs), d.narrow = least(t->inputs, t->outputs);
+    d.wide_step = d.widens ? d.narrow : 1, d.narrow_step = d.widens ? 1 : d.wide;
+    if (d.widens) {
+        d.narrow_in = t->x, d.wide_out = t->y;
+        d.wide_in = t->g, d.wide_mask = t->mask, d.narrow_out = t->dx, d.wide_sums = t->db;
+    } else {
+        d.wide_in = t->x, d.narrow_out = t->y;
+        d.narrow_in = t->g, d.narrow_mask = t->mask, d.wide_out = t->dx, d.narrow_sums = t->db;
+    }
+    return d;
+}
+
 /* Fills y = relu(x weights' + bias); or dx, dw and db, the gradients. */
 int dense(const Task *task, int threads) {
-    const Dense of_width = by_width(task), *d = &of_width;
-    int filled = (int)up(d->batch, DEPTH), rows = filled + 2; /* `couple` looks that far */
-    int narrow = (int)up(d->narrow, DEPTH), k_tiles = narrow / DEPTH;
-    int most_at_once = most(PART / filled / DEPTH, 1) * DEPTH, parts = (d->wide + most_at_once - 1) / most_at_once;
-    parts = (int)up(parts, threads);
-    int part = (int)up((d->wide + parts - 1) / parts, DEPTH);
-    parts = (d->wide + part - 1) / part;
-    size_t narrow_size = (size_t)rows * narrow, wide_size = (size_t)rows * part, zeroed = narrow_size + wide_size;
-    size_t turned_size = (size_t)filled * narrow, coupled_size = (size_t)filled * part;
-    size_t weights_size = (size_t)part * narrow, all_sums = (size_t)filled * narrow;
-    int64_t wide_step = d->widens ? d->narrow : 1, narrow_step = d->widens ? 1 : d->wide;
-    size_t biases_size = up(d->widens ? d->wide : d->narrow, DEPTH) + (d->widens ? 0 : DEPTH);
-    float *sums = d->narrow_out ? aligned_alloc(64, all_sums * threads * sizeof(float)) : NULL;
-    float *biases = calloc(most((int)biases_size, part), sizeof(float));
-    int failed = !biases || (d->narrow_out && !sums), team = 1;
-    if (!failed && d->bias) memcpy(biases, d->bias, (d->widens ? d->wide : d->narrow) * sizeof(float));
-#pragma omp parallel num_threads(threads) reduction(| : failed) if (!failed)
-    {
-        int thread = omp_get_thread_num();
-        size_t own_size = zeroed + turned_size + coupled_size + weights_size;
-        bf16 *narrow_staged = scratch(own_size * sizeof(bf16)), *wide_staged = narrow_staged + narrow_size;
-        bf16 *turned = narrow_staged + zeroed, *coupled = turned + turned_size, *packed = coupled + coupled_size;
-        float own[4 * SUMS] __attribute__((aligned(64)));
-        failed |= !narrow_staged || !biases || (d->narrow_out && !sums);
-#pragma omp single
-        team = omp_get_num_threads();
-        if (!failed) {
-            memset(narrow_staged, 0, zeroed * sizeof(bf16));
-            if (d->narrow_in) {
-                stage_rows(d->narrow_in, d->narrow_mask, d->batch, d->narrow, d->narrow, rows, narrow_staged,
-                           thread == 0 ? d->narrow_sums : NULL);
-                for (int n = 0; d->gradient && n < narrow; n += DEPTH)
-                    turn(narrow_staged + (size_t)n * rows, filled, DEPTH, 2, turned + (size_t)n * filled);
-            }
-            if (sums) memset(sums + thread * all_sums, 0, all_sums * sizeof(float));
-            configure(SIDE);
-        }
-#pragma omp for schedule(static)
-        for (int p = 0; p < parts; p++) {
-            if (failed) continue;
-            int first = p * part, count = least(part, d->wide - first), blocks = (int)up(count, DEPTH) / DEPTH;
-            const float *weights = d->weights + first * wide_step;
-            if (d->wide_in)
-                stage_rows(d->wide_in + first, d->wide_mask ? d->wide_mask + first : NULL, d->batch, d->wide, count,
-                           rows, wide_staged, d->wide_sums ? d->wide_sums + first : NULL);
-            if (d->gradient) {
-                for (int block = 0; block < blocks; block++)
-                    couple(wide_staged + (size_t)block * rows * DEPTH, filled / 2, DEPTH,
-                           coupled + (size_t)block * filled * DEPTH, NULL);
-                for (int n = 0; n < narrow; n += DEPTH)
-                    for (int block = 0; block < blocks; block++) {
-                        size_t half = (size_t)filled * SIDE;
-                        add_product(turned + (size_t)n * filled, half, TILE,
-                                    coupled + (size_t)block * filled * DEPTH, half, filled / DEPTH, 1, own);
-                        put_outer(d, own, n, first + block * DEPTH);
-                    }
-            }
-            if (d->narrow_out) {
-                for (int n = 0; n < narrow; n += SIDE)
-                    for (int block = 0; block < blocks; block++)
-                        pack_tile(weights + n * narrow_step + block * DEPTH * wide_step, wide_step, narrow_step,
-                                  count - block * DEPTH, d->narrow - n,
-                                  packed + ((size_t)n / SIDE * blocks + block) * TILE);
-                for (int b = 0; b < filled; b += DEPTH)
-                    for (int n = 0; n < narrow; n += DEPTH)
-                        add_product(wide_staged + (size_t)b * DEPTH, TILE, (size_t)rows * DEPTH,
-                                    packed + (size_t)n / SIDE * blocks * TILE, (size_t)blocks * TILE, blocks, 0,
-                                    sums + thread * all_sums + (size_t)b * narrow + n * DEPTH);
-            }
-            if (d->wide_out)
-                for (int block = 0; block < blocks; block++) {
-                    int w = block * DEPTH;
-                    for (int half = 0; half < 2; half++)
-                        for (int k = 0; k < k_tiles; k++)
-                            pack_tile(weights + (w + half * SIDE) * wide_step + k * DEPTH * narrow_step, narrow_step,
-                                      wide_step, d->narrow - k * DEPTH, count - w - half * SIDE,
-                                      packed + ((size_t)half * k_tiles + k) * TILE);
-                    for (int b = 0; b < filled; b += DEPTH) {
-                        add_product(narrow_staged + (size_t)b * DEPTH, TILE, (size_t)rows * DEPTH, packed,
-                                    (size_t)k_tiles * TILE, k_tiles, 1, own);
-                        put_values(d, own, b, first + w, count - w, biases + (d->bias ? first + w : 0), d->wide,
-                                   d->wide_out);
-                    }
-                }
-        }
-#pragma omp for schedule(static)
-        for (int b = 0; b < (d->narrow_out ? filled : 0); b += DEPTH) {
-            if (failed) continue;
-            for (int n = 0; n < narrow; n += DEPTH) {
-                const float *from = sums + (size_t)b * narrow + n * DEPTH;
-                for (int i = 0; i < 4 * SUMS; i += SIDE) {
-                    __m512 sum = _mm512_load_ps(from + i);
-                    for (int t = 1; t < team; t++) sum = _mm512_add_ps(sum, _mm512_load_ps(from + t * all_sums + i));
-                    _mm512_store_ps(own + i, sum);
-                }
-                put_values(d, own, b, n, d->narrow - n, biases + n, d->narrow, d->narrow_out);
-            }
-        }
-        if (!failed) _tile_release();
+    Dense d = by_width(task, threads);
+    d.rows = (int)up(d.batch, DEPTH), d.staged_rows = d.rows + 2, d.columns = (int)up(d.narrow, DEPTH);
+    /* As many parts for each thread, none too large. */
+    int blocks = (int)up(d.wide, DEPTH) / DEPTH, most_blocks = most(PART / d.rows / DEPTH, 1);
+    int parts = (int)up((blocks + most_blocks - 1) / most_blocks, threads);
+    d.part = (blocks + parts - 1) / parts * DEPTH;
+    size_t wide = (size_t)d.staged_rows * d.part, narrow = (size_t)d.staged_rows * d.columns;
+    size_t n_biases = up(d.wide, DEPTH); /* zeros, where dx is written */
+    d.coupled_at = wide, d.packed_at = d.coupled_at + (size_t)d.rows * DEPTH;
+    d.work.memory = d.packed_at + (size_t)d.part * d.columns, d.work.zeroed = wide;
+    d.work.tables = aligned_alloc(64, up(2 * narrow * sizeof(bf16) + n_biases * sizeof(float), 64));
+    if (!d.work.tables) return NO_MEMORY;
+    d.staged = d.work.tables, d.turned = d.staged + narrow, d.biases = (float *)(d.turned + narrow);
+    for (size_t i = 0; i < n_biases; i++) d.biases[i] = task->bias && i < (size_t)task->outputs ? task->bias[i] : 0;
+    d.work.shape.batch = (d.wide + d.part - 1) / d.part, d.work.compute = compute_part;
+    if (d.narrow_in) d.work.pieces_before = d.columns / DEPTH, d.work.prepare = stage_narrow;
+    if (d.narrow_out) {
+        d.work.sums = (size_t)d.rows * d.columns;
+        d.work.pieces_after = d.rows / DEPTH, d.work.finish = put_gathered;
     }
-    free(sums), free(biases);
-    return failed ? NO_MEMORY : DONE;
+    return run(&d.work);
 }

@@ -50,7 +50,7 @@ typedef struct {
     Number *y, *memory;
     float *sums, *x_sums, *g_sums; /* of all its images so far; x_sums and g_sums NULL unless asked for */
     Ahead next;
-    int is_last, configured; /* `configured` is 0 with a thread's first image, then as it was left */
+    int index, is_last, configured; /* `configured` is 0 with a thread's first image, then as it was left */
 } Image;
 
 /* The sums over all pixels of each channel, where they are asked for. A thread keeps them of so many pixels next to
@@ -94,7 +94,7 @@ static void compute_image(const Work *work, int n, int last, Image *image) {
     const Shape *s = &work->shape;
     size_t x_size = (size_t)s->height * s->width * s->channels;
     size_t y_size = (size_t)s->out_height * s->out_width * s->out_channels;
-    image->is_last = n == last, image->next.which = X;
+    image->index = n, image->is_last = n == last, image->next.which = X;
     for (int i = 0; i < READ; i++) {
         if (!work->read[i]) continue;
         size_t size = i < G ? x_size : y_size;
