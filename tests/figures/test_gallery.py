@@ -93,6 +93,30 @@ def test_a_picture_that_fails_is_named_and_costs_no_other(make_vae, make_data, t
     assert "no losses" in record.message
 
 
+def test_a_picture_that_cannot_be_written_is_named_and_costs_no_other(make_vae, make_data, history, tmp_path, caplog):
+    (tmp_path / "manifold.png").mkdir()
+    files = draw_gallery(make_vae(), make_data(names=["a", "b"]), history, SMALL, tmp_path)
+    assert _names(files) == (ALWAYS | LABELLED) - {"manifold.png"}
+    (record,) = [record for record in caplog.records if "could not be drawn" in record.message]
+    assert record.args[0] == "manifold"
+    assert "Is a directory" in record.message
+
+
+def test_an_interrupt_leaves_no_half_written_picture(make_vae, make_data, history, tmp_path, monkeypatch):
+    def interrupted(subject):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(PICTURES, "manifold", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        draw_gallery(make_vae(), make_data(names=["a", "b"]), history, SMALL, tmp_path)
+    written = {path.name for path in tmp_path.iterdir()}
+    assert not [name for name in written if name.endswith(".part")]
+    assert "traversals.png" not in written
+    for path in tmp_path.glob("*.png"):
+        with Image.open(path) as image:
+            image.load()
+
+
 def test_a_broken_decoder_leaves_what_needs_no_decoder(make_vae, make_data, history, tmp_path, caplog):
     vae = make_vae()
     vae.decoder[0].weight.data[:] = np.nan

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from matplotlib.figure import Figure
 
@@ -14,7 +15,8 @@ from vae_experiments.figures.config import FiguresConfig
 from vae_experiments.figures.curves import NATS, loss_curves
 from vae_experiments.figures.explorer.content import explorer
 from vae_experiments.figures.network import PARTS, diagram, summary, svg
-from vae_experiments.figures.style import save_png
+from vae_experiments.figures.raster import Pixels
+from vae_experiments.figures.style import render, write_png
 from vae_experiments.figures.subject import Subject
 from vae_experiments.files import write_atomically
 from vae_experiments.generation.layers import read_network
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from vae_experiments.data.prepare import ImageData
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PICTURES: dict[str, Callable[[Subject], Figure | None]] = {
     "dataset_samples": pictures.dataset_samples,
@@ -64,21 +68,32 @@ def draw_gallery(
     folder.mkdir(parents=True, exist_ok=True)
     subject = Subject(vae, data, config)
     files = _guarded("network", lambda: _network(vae, folder))
-    files += _guarded("loss_curves", lambda: _written(loss_curves(history, unit), folder / "loss_curves.png"))
-    for name, picture in PICTURES.items():
-        path = folder / f"{name}.png"
-        files += _guarded(name, partial(_picture, picture, subject, path))
-    if config.explorer:
-        files += _guarded("explorer", lambda: [_explorer(subject, title, folder / "explorer.html")])
+    # Compressing a picture takes half as long as drawing it, and needs nothing of Python's: a thread of its own does it
+    # meanwhile.
+    writer = ThreadPoolExecutor(1)
+    try:
+        draw: dict[str, Callable[[], Figure | None]] = {"loss_curves": lambda: loss_curves(history, unit)}
+        draw |= {name: partial(picture, subject) for name, picture in PICTURES.items()}
+        written: dict[str, Future[Path]] = {}
+        for name, figure in draw.items():
+            for pixels in _guarded(name, partial(_drawn, figure)):
+                written[name] = writer.submit(write_png, pixels, folder / f"{name}.png")
+        if config.explorer:
+            files += _guarded("explorer", lambda: [_explorer(subject, title, folder / "explorer.html")])
+        for name, path in written.items():
+            files += _guarded(name, partial(_result, path))
+    finally:
+        writer.shutdown(cancel_futures=True)  # an interrupt waits for one picture, and not for all that are drawn
     return files
 
 
-def _picture(picture: Callable[[Subject], Figure | None], subject: Subject, path: Path) -> list[Path]:
-    return _written(picture(subject), path)
+def _drawn(draw: Callable[[], Figure | None]) -> list[Pixels]:
+    figure = draw()
+    return [] if figure is None else [render(figure)]
 
 
-def _written(figure: Figure | None, path: Path) -> list[Path]:
-    return [] if figure is None else [save_png(figure, path)]
+def _result(path: Future[Path]) -> list[Path]:
+    return [path.result()]
 
 
 def _explorer(subject: Subject, title: str, path: Path) -> Path:
@@ -107,7 +122,7 @@ def _network(vae: VAE, folder: Path) -> list[Path]:
     return files
 
 
-def _guarded(name: str, draw: Callable[[], list[Path]]) -> list[Path]:
+def _guarded(name: str, draw: Callable[[], list[T]]) -> list[T]:
     try:
         return draw()
     except Exception as error:

@@ -85,6 +85,12 @@ def shrink(pixels: Pixels, factor: int) -> Pixels:
     return np.rint(values).astype(np.uint8)
 
 
+def without_colour(pixels: Pixels) -> NDArray[np.uint8]:
+    """A picture [H, W, 3] as [H, W] where it holds no colour: a third of the work for whoever compresses it."""
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    return red if np.array_equal(red, green) and np.array_equal(red, blue) else pixels
+
+
 def manifold_frame(tiles: Images, ink: Ink, max_size: int = 600) -> Pixels:
     """A manifold [rows, n, C, H, W] as a plain picture, for one step of a stepped image.
 

@@ -10,11 +10,13 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from numpy.typing import NDArray
 from PIL import Image
 
+from vae_experiments.figures.raster import Pixels, without_colour
 from vae_experiments.files import write_atomically
 
 DPI = 200
@@ -99,14 +101,14 @@ def headline(axes: Axes, title: str, note: str = "", width: int = 100) -> None:
     )  # fmt: skip
 
 
-def render(figure: Figure) -> NDArray[np.uint8]:
+def render(figure: Figure) -> Pixels:
     """The figure as pixels [H, W, 3], white borders cut to `MARGIN`."""
-    buffer = io.BytesIO()
+    canvas = FigureCanvasAgg(figure)  # savefig would draw figures twice whose layout is worked out on drawing
     with matplotlib.rc_context(RC):
-        figure.savefig(buffer, format="rgba", dpi=DPI)
-    width, height = (round(size) for size in figure.bbox.size)
-    drawn = np.frombuffer(buffer.getbuffer(), np.uint8).reshape(height, width, 4)
-    pixels = drawn[..., :3]
+        figure.set_dpi(DPI)
+        canvas.draw()
+    drawn = np.asarray(canvas.buffer_rgba())
+    pixels: Pixels = drawn[..., :3]
     ink = drawn.view(np.uint32)[..., 0] != 2**32 - 1  # opaque white, all four at once
     rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
     if len(rows) == 0:
@@ -117,12 +119,16 @@ def render(figure: Figure) -> NDArray[np.uint8]:
 
 def save_png(figure: Figure, path: Path) -> Path:
     """Writes the figure, whole or not at all: grey if it holds no colour, without a time stamp."""
-    pixels = render(figure)
-    grey = bool((pixels == pixels[..., :1]).all())
+    return write_png(render(figure), path)
+
+
+def write_png(pixels: Pixels, path: Path) -> Path:
+    """The same of pixels [H, W, 3]."""
+    shown = without_colour(pixels)
+    image = Image.fromarray(shown)
     buffer = io.BytesIO()
-    image = Image.fromarray(pixels[..., 0] if grey else pixels)
     image.save(buffer, "PNG", dpi=(DPI, DPI))
-    if buffer.tell() > LARGE and not grey:
+    if buffer.tell() > LARGE and shown.ndim == 3:
         # 256 colours of its own do for a colour map, not always for photographs.
         reduced = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         error = np.abs(np.asarray(reduced.convert("RGB")).astype(np.int16) - pixels)
