@@ -33,8 +33,10 @@ def test_a_film_has_a_picture_of_every_epoch(make_vae, make_data, tmp_path, late
         assert 100 < film.height < film.width < 1000
 
 
-def test_a_frame_holds_the_codes_along_the_manifolds_dimensions(make_vae, make_data, tmp_path):
-    subject = Subject(make_vae(4), make_data(names=["a", "b"]), FiguresConfig(epoch_manifold_size=3))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_frame_holds_the_codes_along_the_manifolds_dimensions(make_vae, make_data, tmp_path, channels):
+    shape = (channels, 6, 5)
+    subject = Subject(make_vae(4, shape), make_data(shape, names=["a", "b"]), FiguresConfig(epoch_manifold_size=3))
     manifold = epoch_manifold(subject)
     keep_frame(tmp_path, 7, manifold, subject)
     frame = read_frame(frame_path(tmp_path, 7))

@@ -13,6 +13,7 @@ from vae_experiments.figures.raster import (
     shrink,
     tile,
     to_pixels,
+    without_colour,
 )
 
 
@@ -99,3 +100,13 @@ def test_an_epochs_manifold_needs_no_matplotlib():
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_picture_without_colour_is_told_by_every_one_of_its_dots():
+    grey = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    pixels = np.stack([grey] * 3, axis=-1)
+    np.testing.assert_array_equal(without_colour(pixels), grey)
+    for channel in range(3):
+        coloured = pixels.copy()
+        coloured[3, 5, channel] += 1
+        assert without_colour(coloured) is coloured

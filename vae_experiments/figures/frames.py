@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_experiments.figures.raster import Pixels
+from vae_experiments.figures.raster import Pixels, without_colour
 from vae_experiments.figures.subject import Subject
 from vae_experiments.files import write_atomically
 
@@ -29,7 +29,7 @@ def keep_frame(folder: Path, epoch: int, manifold: Pixels, subject: Subject) -> 
         codes[:, 1] = np.arange(len(codes)) * 0.618034 % 1 * 4 - 2  # spread, for there is no second dimension
     folder.mkdir(exist_ok=True)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, manifold=manifold, codes=codes, labels=subject.labels)
+    np.savez_compressed(buffer, manifold=without_colour(manifold), codes=codes, labels=subject.labels)
     write_atomically(frame_path(folder, epoch), [buffer.getbuffer()])
 
 
@@ -41,4 +41,7 @@ def frame_path(folder: Path, epoch: int) -> Path:
 def read_frame(path: Path) -> Frame:
     """What `keep_frame` wrote."""
     with np.load(path) as kept:
-        return Frame(kept["manifold"], kept["codes"], kept["labels"])
+        manifold = kept["manifold"]  # [H, W] where it holds no colour
+        if manifold.ndim == 2:
+            manifold = np.stack([manifold] * 3, axis=-1)
+        return Frame(manifold, kept["codes"], kept["labels"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vae_experiments.figures.config import FiguresConfig
 from vae_experiments.figures.frames import keep_frame
-from vae_experiments.figures.raster import Pixels
+from vae_experiments.figures.raster import Pixels, without_colour
 from vae_experiments.figures.subject import Subject, epoch_manifold, glimpse
 from vae_experiments.training.run import Hook, TrainingRun
 
@@ -49,7 +49,7 @@ class UnfoldingManifold(Hook):
     def _log(self, run: TrainingRun) -> None:
         if self._newest is not None:
             picture, epoch = self._newest
-            run.record.log_image(picture, "manifold", epoch)
+            run.record.log_image(without_colour(picture), "manifold", epoch)
             self._newest = None
 
 
