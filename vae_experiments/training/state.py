@@ -56,7 +56,7 @@ class TrainingState:
             "generator": self.generator.get_state(),
             "global_generators": _global_generators(self.generator.device),
             "sums": self.sums.cpu(),
-            "history": [dict(metrics) for metrics in self.history],
+            "history": list(self.history),  # rows never change: copies would grow with every epoch
             **{name: getattr(self, name) for name in _NUMBERS},
         }
 
