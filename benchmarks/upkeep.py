@@ -40,8 +40,13 @@ def markdown(results: list[dict[str, Any]]) -> str:
         shares = [each / result["whole"] for each, result in zip(seconds, results, strict=True)]
         return f"| {what} | {statistics.median(seconds):.2f} | {statistics.median(shares):.1%} |"
 
+    others = {name: "" for result in results for name in result["hooks"] if name not in WHAT}
     rows = [row(what, {name: what}) for name, what in WHAT.items()]
-    rows += [row("together", WHAT), f"| the run | {statistics.median(each['whole'] for each in results):.1f} | |"]
+    rows += [
+        row("all others", others),
+        row("together", WHAT | others),
+        f"| the run | {statistics.median(each['whole'] for each in results):.1f} | |",
+    ]
     table = "\n".join(["| | seconds | of the run |", "|---|---:|---:|", *rows])
     return f"## Upkeep\n\nOf a default run, three epochs of MNIST, from its first step on; medians.\n\n{table}"
 

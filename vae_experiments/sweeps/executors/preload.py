@@ -34,7 +34,6 @@ for module in MODULES:
     import_module(module)
 with suppress(Exception):  # if not here, each job finds out by itself
     import torch
-    from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
 
     from vae_experiments.kernels import compiled
     from vae_experiments.runs.story import default_config
@@ -45,7 +44,6 @@ with suppress(Exception):  # if not here, each job finds out by itself
         compiled.kernels(precision)
     default_config()  # which each job is compared with
     packages()
-    warn_dependency_requirement_mismatches(["mlflow"])  # which packages there are, for the models
     # torch.export fills its tables; but it asks whether there is a GPU, which no process may that forks.
     if not (torch.backends.cuda.is_built() or torch.xpu._is_compiled()):
         with tempfile.TemporaryDirectory() as scratch:
