@@ -243,7 +243,7 @@ def test_changed_config_is_refused_unless_forced(vae: Vae, undisturbed: Path) ->
 @needs_tiles
 def test_other_kernels_are_refused_unless_forced(tmp_path: Path) -> None:
     killed = run_process("train", *BARE, *stop_at(6, signal.SIGKILL))
-    assert "convolutions compiled for it" in killed.err
+    assert "layers compiled for it" in killed.err
     elsewhere = {"PATH": "/nowhere", "XDG_CACHE_HOME": str(tmp_path)}
     refused = run_process("resume", "trust=[stopping]", **elsewhere)
     assert refused.status == 2

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from support import needs_tiles, needs_vectors
 from torch import Tensor, nn
 
+from vae_experiments.kernels import compiled
 from vae_experiments.models.architectures import Conv, ResNet
 from vae_experiments.models.layers import (
     Conv2d,
     ConvTranspose2d,
     LateBlock,
     Layers,
+    Linear,
     compute_as_pytorch,
     compute_without_kernels,
     has_kernels,
@@ -257,6 +259,19 @@ def test_layers_do_without_kernels_where_they_cannot_or_may_not(precision: torch
         assert not has_kernels(Conv2d(4, 4, 3, device="meta"), x)
         compute_without_kernels(layer)
         assert not has_kernels(layer, x)
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32])
+def test_kernels_that_nobody_would_take_are_not_asked_for(
+    precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "kernels", lambda precision: pytest.fail("compiled for nothing"))
+    network = Conv().encoder((1, 28, 28))
+    compute_without_kernels(network)
+    dense = Layers(Linear(4, 3), nn.ReLU())  # has none in float32
+    with computing(precision):
+        network(torch.rand(2, 1, 28, 28))
+    dense(torch.rand(2, 4))
 
 
 @in_both_formats

@@ -101,6 +101,41 @@ def test_what_needs_no_gradient_gets_none() -> None:
     assert one.bias.grad is None
 
 
+def test_layers_before_which_nothing_trains_are_not_differentiated_through() -> None:
+    torch.manual_seed(0)
+    network, x = Layers(layer(20, 40), nn.ReLU(), layer(40, 30), nn.ReLU(), layer(30, 5)), torch.rand(4, 20)
+    gradients = []
+    for frozen in (False, True):
+        network[0].requires_grad_(not frozen)
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            network(x).float().square().sum().backward()
+        gradients.append([p.grad for p in network[1:].parameters()])
+        assert (network[0].weight.grad is None) is frozen
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.Tanh()])
+def test_without_gradients_the_same_comes_out(activation: nn.Module) -> None:
+    network, x = Layers(layer(20, 40), activation, layer(40, 3)), torch.rand(4, 20)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = network(x)
+        with torch.no_grad():
+            assert torch.equal(network(x), y)
+        with torch.inference_mode():
+            assert torch.equal(network(x), y)
+
+
+def test_a_layer_that_computes_something_else_is_let_to() -> None:
+    class Twice(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+    twice, x = Twice(4, 3), torch.rand(2, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(Layers(twice)(x), 2 * Linear.forward(twice, x))
+
+
 def test_as_many_threads_give_the_same_bits() -> None:
     torch.manual_seed(0)
     network, x = Layers(layer(800, 30), nn.ReLU()), torch.rand(50, 800)

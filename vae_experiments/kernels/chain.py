@@ -35,11 +35,19 @@ class Link(NamedTuple):
 
 
 def chained(x: Tensor, precision: torch.dtype, links: Sequence[Link]) -> Tensor:
-    """What comes out of these layers, one after another, of x in that number format; differentiable once."""
+    """What comes out of these layers, one after another, of x in that number format; differentiable once.
+
+    What the layers see is kept until all their gradients are known.
+    """
+    x = x.to(precision)
     parameters = [tensor for link in links for tensor in (link.weight, link.bias.contiguous())]
-    kernels = [(link.kernel, link.relu) for link in links]
-    y: Tensor = _Chain.apply(x.to(precision), kernels, *parameters)  # type: ignore[no-untyped-call]
-    return y
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *parameters)):
+        kernels = [(link.kernel, link.relu) for link in links]
+        y: Tensor = _Chain.apply(x, kernels, *parameters)  # type: ignore[no-untyped-call]
+        return y
+    for link in links:
+        x = link.kernel.forward(x, link.weight, link.bias.contiguous(), link.relu)
+    return x
 
 
 class _Chain(torch.autograd.Function):
@@ -57,13 +65,15 @@ class _Chain(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        kernels, needed = ctx.kernels, ctx.needs_input_grad
-        seen, weights = ctx.saved_tensors[: len(kernels) + 1], ctx.saved_tensors[len(kernels) + 1 :]
+        kernels, saved = ctx.kernels, ctx.saved_tensors
+        seen, weights = saved[: len(kernels) + 1], saved[len(kernels) + 1 :]
+        of_x, _, *of_parameters = ctx.needs_input_grad
         dx: Tensor | None = gradient
-        results: list[Tensor | None] = []
+        results: list[Tensor | None] = [None] * len(of_parameters)
         for i, (kernel, relu) in reversed(list(enumerate(kernels))):
-            mask, wanted = seen[i + 1] if relu else None, (i > 0 or needed[0], any(needed[2 + 2 * i : 4 + 2 * i]))
-            assert dx is not None
-            dx, *of_parameters = kernel.backward(dx, mask, weights[i], seen[i], *wanted)
-            results = [*of_parameters, *results]
+            if dx is None:  # nothing before here is wanted
+                break
+            mask, wanted = seen[i + 1] if relu else None, (of_x or any(of_parameters[: 2 * i]))
+            own = slice(2 * i, 2 * i + 2)
+            dx, *results[own] = kernel.backward(dx, mask, weights[i], seen[i], wanted, any(of_parameters[own]))
         return dx, None, *results

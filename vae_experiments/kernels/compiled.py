@@ -37,7 +37,7 @@ def kernels(precision: torch.dtype) -> ctypes.CDLL | None:
     """Those that compute in that number format, None where they cannot be had: see `why_not`."""
     library, why = _outcome(precision)
     if why is not None and _flags(precision) is not None:
-        log.info("convolutions are PyTorch's, for want of faster ones: %s", why)
+        log.info("layers are PyTorch's, for want of faster ones: %s", why)
     return library
 
 

@@ -221,6 +221,7 @@ int dense(const Task *task, int threads) {
     d.staged = d.work.tables, d.turned = d.staged + narrow, d.biases = (float *)(d.turned + narrow);
     for (size_t i = 0; i < n_biases; i++) d.biases[i] = task->bias && i < (size_t)task->outputs ? task->bias[i] : 0;
     d.work.shape.batch = (d.wide + d.part - 1) / d.part, d.work.compute = compute_part;
+    d.work.threads = least(threads, d.work.shape.batch);
     if (d.narrow_in) d.work.pieces_before = d.columns / DEPTH, d.work.prepare = stage_narrow;
     if (d.narrow_out) {
         d.work.sums = (size_t)d.rows * d.columns;

@@ -1,4 +1,5 @@
-/* Convolutions in bfloat16 on a CPU's tile units (AMX), forwards and backwards, with the bias and the ReLU behind them.
+/* Layers in bfloat16 on a CPU's tile units (AMX), forwards and backwards, with the bias and the ReLU behind them: here
+ * convolutions, in dense.h dense ones.
  *
  * A tile is 16 rows of 64 bytes. `tdpbf16ps` adds A x B to C: A 16 x 32, B 32 x 16, stored as 16 rows of pairs, and C
  * 16 x 16 in float32. All of it is such products:
@@ -119,7 +120,7 @@ static Padded padded(const Shape *s) {
 }
 
 /* All that the kernel sees from an output pixel, as 32 values. `border` is zero around what is copied into it;
- * row_sums [width * channels + 32] take up the image's rows, where given. */
+ * row_sums [width * channels, up to a multiple of 32] take up the image's rows, where given. */
 static void write_patches(const bf16 *x, const bf16 *mask, const Shape *s, bf16 *border, bf16 *to, float *row_sums) {
     Padded p = padded(s);
     int length = s->width * s->channels, segment = s->kernel * s->channels;

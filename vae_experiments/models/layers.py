@@ -18,6 +18,7 @@ from vae_experiments.kernels.convolution import MOST_KERNEL, Convolution
 from vae_experiments.kernels.dense import FORMATS, Dense
 from vae_experiments.models.thin_convolution import ThinConvolution
 
+MOST_ROWS = 8192  # of a batch for a dense layer's kernel: each thread keeps sums for all of them
 THIN = 4  # output channels up to which a convolution is faster as a product and shifted sums
 
 
@@ -133,6 +134,7 @@ class Linear(nn.Linear):
 
 DENSE = Dense()
 Compiled = Conv2d | ConvTranspose2d | Linear  # layers that may be computed by the kernels of vae_experiments.kernels
+KINDS = (Conv2d, ConvTranspose2d, Linear)
 
 
 def compute_as_pytorch(network: nn.Module) -> None:
@@ -172,7 +174,7 @@ def through(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
             x = chained(x, precision, links)
         else:
             x, passed = layers[0](x), 1
-            if isinstance(layers[0], Compiled) and _is_rectified(layers, 0):
+            if type(layers[0]) in KINDS and _is_rectified(layers, 0):
                 x, passed = functional.relu(x, inplace=not torch.is_grad_enabled()), 2  # nobody else has seen x
         layers = layers[passed:]
     return x
@@ -184,8 +186,9 @@ def _chain(layers: Sequence[nn.Module], shape: tuple[int, ...], precision: torch
     passed = 0
     while passed < len(layers):
         layer = layers[passed]
-        if not isinstance(layer, Compiled) or is_watched(layer):
+        if type(layer) not in KINDS or is_watched(layer):  # by the very type: a subclass may compute something else
             break
+        assert isinstance(layer, Compiled)
         found = kernel_of(layer, shape, precision)
         if found is None:
             break
@@ -228,7 +231,7 @@ def has_kernels(layer: Compiled, x: Tensor) -> bool:
 
 
 def _kernels_format(x: Tensor) -> torch.dtype | None:
-    """The number format of a product with x, if there are kernels for it."""
+    """The number format of a product with x, if it is one that there may be kernels for."""
     if not x.is_cpu or type(x) not in (Tensor, nn.Parameter) or torch.compiler.is_compiling():
         return None
     if torch.is_autocast_enabled("cpu"):
@@ -236,7 +239,7 @@ def _kernels_format(x: Tensor) -> torch.dtype | None:
         taken = x.dtype in (torch.float32, torch.bfloat16)
     else:  # where x is not of the weights' format, that is PyTorch's to refuse
         precision, taken = torch.float32, x.dtype == torch.float32
-    return precision if taken and compiled.kernels(precision) is not None else None
+    return precision if taken else None
 
 
 def kernel_of(layer: Compiled, shape: tuple[int, ...], precision: torch.dtype) -> tuple[Kernel, tuple[int, ...]] | None:
@@ -244,10 +247,20 @@ def kernel_of(layer: Compiled, shape: tuple[int, ...], precision: torch.dtype) -
     weight, bias = layer.weight, layer.bias
     if not layer.compiled or bias is None or not all(p.is_cpu and p.dtype == torch.float32 for p in (weight, bias)):
         return None
-    if isinstance(layer, Linear):
-        batch, inputs = shape if len(shape) == 2 else (0, 0)
-        fits = precision in FORMATS and batch > 0 and inputs == layer.in_features > 0 and layer.out_features > 0
-        return (DENSE, (batch, layer.out_features)) if fits and weight.is_contiguous() else None
+    found = _dense(layer, shape, precision) if isinstance(layer, Linear) else _convolution(layer, shape)
+    # Asked last, and only where they would be taken: it may have to compile them.
+    return None if found is None or compiled.kernels(precision) is None else found
+
+
+def _dense(layer: Linear, shape: tuple[int, ...], precision: torch.dtype) -> tuple[Kernel, tuple[int, ...]] | None:
+    outputs, inputs = layer.weight.shape
+    if precision not in FORMATS or len(shape) != 2 or shape[1] != inputs or layer.bias.shape != (outputs,):
+        return None
+    fits = layer.weight.is_contiguous() and outputs * inputs > 0 and 0 < shape[0] <= MOST_ROWS
+    return (DENSE, (shape[0], outputs)) if fits else None
+
+
+def _convolution(layer: Conv2d | ConvTranspose2d, shape: tuple[int, ...]) -> tuple[Kernel, tuple[int, ...]] | None:
     if len(shape) != 4 or shape[1] != layer.in_channels:  # PyTorch takes single images, and refuses other channels
         return None
     convolution = kernel_of_convolution(layer)

@@ -25,7 +25,7 @@ class TrainerConfig:
         scheduler_interval: whether the learning-rate schedule advances by training step or by epoch.
         eval_batch_size: images per validation batch; changes memory and speed, never a figure.
         channels_last: weights and batches in the order of memory in which convolutions are fast.
-        rewritten_layers: convolutions computed in the way that is fast, see models/layers.py; else PyTorch's way.
+        rewritten_layers: layers computed in the way that is fast, see models/layers.py; else PyTorch's way.
         kernels: convolutions and dense layers by kernels of our own for a CPU's tile units (in bfloat16: AMX),
             convolutions for its vector units (in float32: AVX-512, AVX2); gcc compiles them when they are first wanted,
             without one they are PyTorch's.
