@@ -22,9 +22,9 @@ from vae_experiments.models.layers import (
     LateBlock,
     Layers,
     Linear,
+    by_kernels,
     compute_as_pytorch,
     compute_without_kernels,
-    has_kernels,
     kernel_of_convolution,
 )
 
@@ -49,6 +49,10 @@ CONVOLUTIONS: dict[str, Callable[[], Conv2d | ConvTranspose2d]] = {
     "transposed, a stride of three": lambda: ConvTranspose2d(64, 32, 5, 3, 2, output_padding=(2, 0)),
     "transposed, a stride of one": lambda: ConvTranspose2d(12, 3, 3, 1, 1),
 }
+
+
+def has_kernels(layer: Conv2d | ConvTranspose2d, x: Tensor) -> bool:
+    return by_kernels(layer, x) is not None
 
 
 def rounded(x: Tensor) -> Tensor:

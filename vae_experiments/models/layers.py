@@ -224,12 +224,6 @@ def by_kernels(layer: Compiled, x: Tensor) -> Tensor | None:
     return chained(x, precision, [Link(found[0], layer.weight, layer.bias)])
 
 
-def has_kernels(layer: Compiled, x: Tensor) -> bool:
-    """Whether the layer is computed by kernels compiled for this CPU, of x as it is, or as autocast takes it."""
-    precision = _kernels_format(x)
-    return precision is not None and kernel_of(layer, tuple(x.shape), precision) is not None
-
-
 def _kernels_format(x: Tensor) -> torch.dtype | None:
     """The number format of a product with x, if it is one that there may be kernels for."""
     if not x.is_cpu or type(x) not in (Tensor, nn.Parameter) or torch.compiler.is_compiling():
