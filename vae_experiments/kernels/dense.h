@@ -53,37 +53,6 @@ static void stage_rows(const bf16 *x, const bf16 *mask, int batch, size_t pitch,
     }
 }
 
-/* sums [2][2][16][16] += A x B, of 32 rows by 32 columns; a step further on lie the next 32 that are summed over. */
-static inline void add_product(const bf16 *a, size_t a_next, size_t a_step, const bf16 *b, size_t b_next, int steps,
-                               int first, float *sums) {
-    SETTLE;
-    if (first) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    } else {
-        _tile_loadd(0, sums, 64);
-        _tile_loadd(1, sums + SUMS, 64);
-        _tile_loadd(2, sums + 2 * SUMS, 64);
-        _tile_loadd(3, sums + 3 * SUMS, 64);
-    }
-    for (int step = 0; step < steps; step++, a += a_step, b += TILE) {
-        _tile_loadd(4, a, 64);
-        _tile_loadd(6, b, 64);
-        _tile_loadd(7, b + b_next, 64);
-        _tile_loadd(5, a + a_next, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-    }
-    _tile_stored(0, sums, 64);
-    _tile_stored(1, sums + SUMS, 64);
-    _tile_stored(2, sums + 2 * SUMS, 64);
-    _tile_stored(3, sums + 3 * SUMS, 64);
-}
-
 /* 32 of the narrow side, for all threads. */
 static void stage_narrow(const void *plan, int block) {
     const Dense *d = plan;
@@ -123,7 +92,7 @@ static void outer(const Dense *d, int first, int blocks, const bf16 *wide, bf16 
     for (int block = 0; block < blocks; block++) {
         couple(wide + (size_t)block * d->staged_rows * DEPTH, d->rows / 2, DEPTH, coupled, NULL);
         for (int n = 0; n < d->columns; n += DEPTH) {
-            add_product(d->turned + (size_t)n * d->rows, half, TILE, coupled, half, d->rows / DEPTH, 1, sums);
+            multiply(d->turned + (size_t)n * d->rows, half, TILE, coupled, half, d->rows / DEPTH, 1, 1, sums);
             put_outer(d, sums, n, first + block * DEPTH);
         }
     }
@@ -138,8 +107,8 @@ static void gather(const Dense *d, int first, int blocks, const bf16 *wide, bf16
         }
     for (int b = 0; b < d->rows; b += DEPTH)
         for (int n = 0; n < d->columns; n += DEPTH, sums += 4 * SUMS)
-            add_product(wide + (size_t)b * DEPTH, TILE, (size_t)d->staged_rows * DEPTH,
-                        packed + (size_t)n / SIDE * blocks * TILE, (size_t)blocks * TILE, blocks, 0, sums);
+            multiply(wide + (size_t)b * DEPTH, TILE, (size_t)d->staged_rows * DEPTH,
+                     packed + (size_t)n / SIDE * blocks * TILE, (size_t)blocks * TILE, blocks, 0, 1, sums);
 }
 
 static void scatter(const Dense *d, int first, int blocks, bf16 *packed) {
@@ -153,8 +122,8 @@ static void scatter(const Dense *d, int first, int blocks, bf16 *packed) {
                           d->narrow - n, d->wide - m, packed + ((size_t)half * k_tiles + k) * TILE);
             }
         for (int b = 0; b < d->rows; b += DEPTH) {
-            add_product(d->staged + (size_t)b * DEPTH, TILE, (size_t)d->staged_rows * DEPTH, packed,
-                        (size_t)k_tiles * TILE, k_tiles, 1, sums);
+            multiply(d->staged + (size_t)b * DEPTH, TILE, (size_t)d->staged_rows * DEPTH, packed,
+                     (size_t)k_tiles * TILE, k_tiles, 1, 1, sums);
             put_values(d, sums, b, w, d->wide, d->wide_out);
         }
     }

@@ -390,17 +390,26 @@ static void couple(const bf16 *pixels, int pairs, int depth, bf16 *even, bf16 *o
     }
 }
 
-/* sums += A x B, for 16 or, if `both`, 32 channels of A and 32 of B, over so many steps of 32 pixels. */
-static inline __attribute__((always_inline)) void multiply(const bf16 *a, size_t a_next, const bf16 *b, size_t b_next,
-                                                           int steps, const int both, float *sums) {
+/* sums += A x B, or = if `first`, for 16 or, if `both`, 32 rows of A and 32 columns of B; summed over are so many
+ * steps of 32, whose tiles of A lie `a_step` apart. */
+static inline __attribute__((always_inline)) void multiply(const bf16 *a, size_t a_next, size_t a_step, const bf16 *b,
+                                                           size_t b_next, int steps, const int first, const int both,
+                                                           float *sums) {
     SETTLE;
-    _tile_loadd(0, sums, 64);
-    _tile_loadd(1, sums + SUMS, 64);
-    if (both) {
-        _tile_loadd(2, sums + 2 * SUMS, 64);
-        _tile_loadd(3, sums + 3 * SUMS, 64);
+    if (first) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    } else {
+        _tile_loadd(0, sums, 64);
+        _tile_loadd(1, sums + SUMS, 64);
+        if (both) {
+            _tile_loadd(2, sums + 2 * SUMS, 64);
+            _tile_loadd(3, sums + 3 * SUMS, 64);
+        }
     }
-    for (int step = 0; step < steps; step++, a += TILE, b += TILE) {
+    for (int step = 0; step < steps; step++, a += a_step, b += TILE) {
         _tile_loadd(4, a, 64);
         _tile_loadd(6, b, 64);
         _tile_loadd(7, b + b_next, 64);
@@ -477,8 +486,8 @@ static void add_gradient(const void *plan, Image *image) {
                 const bf16 *b = x_tiles + (shift % 2 * planes + plane) * x_plane + c * 2 * x_tile + shift / 2 * DEPTH;
                 float *to = image->sums + (((size_t)two * x_twos + c) * taps + tap) * 4 * SUMS;
                 fetch(&image->next);
-                if (2 * two + 1 < p->g_tiles) multiply(a, g_tile, b, x_tile, p->pixels / DEPTH, 1, to);
-                else multiply(a, g_tile, b, x_tile, p->pixels / DEPTH, 0, to);
+                if (2 * two + 1 < p->g_tiles) multiply(a, g_tile, TILE, b, x_tile, p->pixels / DEPTH, 0, 1, to);
+                else multiply(a, g_tile, TILE, b, x_tile, p->pixels / DEPTH, 0, 0, to);
             }
     if (image->is_last) _tile_release();
 }
