@@ -18,6 +18,7 @@ from vae_experiments.models.build import build_vae
 from vae_experiments.objectives import Progress
 from vae_experiments.training.hardware import choose, keep_freed_memory
 from vae_experiments.training.optimization import build_optimizer
+from vae_experiments.training.step import gradient_norm
 
 SHAPE = (1, 28, 28)
 SECONDS = 2.0  # of measuring
@@ -63,7 +64,8 @@ def main() -> None:
             assert isinstance(half, nn.Sequential)
             flatten_as_pytorch(half)
     vae.to(memory_format=layout)  # type: ignore[call-overload]
-    optimizer = build_optimizer(config.optimizer, vae)
+    optimizer = build_optimizer(config.optimizer, vae, config.trainer.kernels)
+    parameters = list(vae.parameters())
     x = torch.rand(batch_size, *SHAPE).to(memory_format=layout)
     noise = config.objective.noise(vae, batch_size, torch.Generator().manual_seed(0))
 
@@ -72,6 +74,7 @@ def main() -> None:
             loss = config.objective(vae, x, noise, Progress(0, 100, 300, 100 * batch_size)).loss.mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        gradient_norm([p.grad for p in parameters if p.grad is not None], config.trainer.kernels).item()
         optimizer.step()
 
     for _ in range(WARM_UP):

@@ -275,7 +275,7 @@ def test_a_stored_config_runs_no_code_of_its_own(vae: Vae, undisturbed: Path) ->
     shutil.copytree(undisturbed, "evil")
     Path("evil.py").write_text("import pathlib; pathlib.Path('ran').touch()\nclass Optimizer: pass\n")
     config = Path("evil/config.yaml")
-    config.write_text(config.read_text().replace("torch.optim.Adam", "evil_module.Optimizer"))
+    config.write_text(config.read_text().replace("vae_experiments.training.adam.Adam", "evil_module.Optimizer"))
     Path("evil.py").rename("evil_module.py")
     (Path("evil") / "run.json").write_text((Path("evil") / "run.json").read_text().replace("FINISHED", "KILLED"))
     ended = vae("resume", "evil")

@@ -16,6 +16,7 @@ from vae_experiments.data.batches import Images
 from vae_experiments.models.architectures import MLP, Conv
 from vae_experiments.models.layers import Compiled, Conv2d, ConvTranspose2d, Linear, has_compiled_layers
 from vae_experiments.runs import assemble
+from vae_experiments.training.adam import Adam
 from vae_experiments.training.loop import fit
 
 
@@ -75,6 +76,10 @@ def test_kernels_of_our_own_can_be_left_alone() -> None:
     assert {type(layer) for layer in layers} == {Conv2d, ConvTranspose2d, Linear}
     assert not any(layer.compiled for layer in layers)
     assert all(layer.compiled for layer in network().modules() if isinstance(layer, Compiled))
+    for on in (False, True):
+        optimizer = start(assembled.composed(f"trainer.kernels={on}")).state.optimizer
+        assert isinstance(optimizer, Adam)
+        assert optimizer.compiled is on
 
 
 @pytest.mark.parametrize(
@@ -84,6 +89,13 @@ def test_kernels_of_our_own_can_be_left_alone() -> None:
 def test_a_run_remembers_whether_it_takes_them(key: str, precision: str) -> None:
     run = start(assembled.composed(f"trainer.precision={precision}", f"trainer.{key}"))
     assert ("own kernels" in run.identity["arithmetic"]) is (key == "kernels=true")
+    assert ("own updates" in run.identity["arithmetic"]) is (key != "kernels=false")
+
+
+@needs_vectors
+@pytest.mark.parametrize("keys", ["optimizer=sgd", "optimizer.fused=false"])
+def test_a_run_with_another_optimizer_has_no_updates_of_our_own(keys: str) -> None:
+    assert "own updates" not in start(assembled.composed(keys)).identity["arithmetic"]
 
 
 def test_a_network_without_convolutions_has_use_for_them_only_in_bfloat16() -> None:

@@ -20,6 +20,7 @@ FOLDER = Path(__file__).parent
 FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-fopenmp", "-mfma")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
 TILES = (*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16")
+LAYERS = {torch.bfloat16: "tiles", torch.float32: "vectors"}  # which library computes them
 
 
 class Missing(Exception):
@@ -34,37 +35,43 @@ def has_tiles() -> bool:
 
 @cache
 def kernels(precision: torch.dtype) -> ctypes.CDLL | None:
-    """Those that compute in that number format, None where they cannot be had: see `why_not`."""
-    library, why = _outcome(precision)
-    if why is not None and _flags(precision) is not None:
+    """Those for layers in that number format, None where they cannot be had: see `why_not`."""
+    name = LAYERS.get(precision)
+    if name is None:
+        return None
+    library, why = _outcome(name)
+    if why is not None and _flags(name) is not None:
         log.info("layers are PyTorch's, for want of faster ones: %s", why)
     return library
 
 
+def updates() -> ctypes.CDLL | None:
+    """Those for what is done with all weights after a backward pass, None where they cannot be had."""
+    return _outcome("updates")[0]
+
+
 def why_not(precision: torch.dtype) -> str | None:
-    """Why there are none, in a few words; None where they are."""
-    return _outcome(precision)[1]
+    """Why there are none for layers in one of the number formats of LAYERS, in a few words; None where they are."""
+    return _outcome(LAYERS[precision])[1]
 
 
 @cache
-def _outcome(precision: torch.dtype) -> tuple[ctypes.CDLL | None, str | None]:
-    flags = _flags(precision)
+def _outcome(name: str) -> tuple[ctypes.CDLL | None, str | None]:
+    flags = _flags(name)
     try:
         if flags is None:
-            units = "tile units (AMX)" if precision is torch.bfloat16 else "vector units (AVX-512, AVX2)"
+            units = "tile units (AMX)" if name == "tiles" else "vector units (AVX-512, AVX2)"
             raise Missing(f"this CPU has no {units}")
-        return _load("tiles" if precision is torch.bfloat16 else "vectors", flags), None
+        return _load(name, flags), None
     except Missing as missing:
         return None, str(missing)
 
 
-def _flags(precision: torch.dtype) -> tuple[str, ...] | None:
-    """Those by which gcc may use the CPU's units for that number format; None where it has none."""
-    if precision is torch.bfloat16:
+def _flags(name: str) -> tuple[str, ...] | None:
+    """Those by which gcc may use the CPU's units that a library is made for; None where there are none."""
+    if name == "tiles":
         return (*FLAGS, *TILES) if has_tiles() else None
-    if precision is torch.float32:
-        return {"AVX512": (*FLAGS, *AVX512), "AVX2": (*FLAGS, "-mavx2")}.get(torch.backends.cpu.get_cpu_capability())
-    return None
+    return {"AVX512": (*FLAGS, *AVX512), "AVX2": (*FLAGS, "-mavx2")}.get(torch.backends.cpu.get_cpu_capability())
 
 
 def _load(name: str, flags: tuple[str, ...]) -> ctypes.CDLL:
@@ -99,7 +106,7 @@ def _compile(name: str, flags: tuple[str, ...], folder: Path, runtime: Path | No
         raise Missing("there is no gcc to compile them with; install it (apt install gcc)")
     library = folder / f"{name}.so"
     # PyTorch's OpenMP comes first: with a second one beside it there would be twice as many threads as cores.
-    libraries = ["-Wl,--as-needed", *([str(runtime)] if runtime else [])]
+    libraries = ["-Wl,--as-needed", *([str(runtime)] if runtime else []), "-lm"]
     command = [gcc, *flags, "-o", str(library), str(FOLDER / f"{name}.c"), *libraries]
     english = os.environ | {"LC_ALL": "C"}
     result = subprocess.run(command, env=english, capture_output=True, text=True, errors="replace")
@@ -127,10 +134,16 @@ def openmp() -> Path | None:
 def _opened(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     pointer, number = ctypes.c_void_p, ctypes.c_int
-    library.convolve.argtypes = [*[pointer] * 7, *[number] * 3]
-    library.gradient.argtypes = [*[pointer] * 9, number]
-    if hasattr(library, "dense"):
-        library.dense.argtypes = [pointer, number]
+    arguments = {
+        "convolve": [*[pointer] * 7, *[number] * 3],
+        "gradient": [*[pointer] * 9, number],
+        "dense": [pointer, number],
+        "norm": [pointer, number, pointer, number],
+        "adam": [pointer, number, pointer, number],
+    }
+    for name, types in arguments.items():
+        if hasattr(library, name):
+            getattr(library, name).argtypes = types
     if library.request() != 0:
         raise Missing("the CPU's units are not all there, or the system does not grant them")
     return library

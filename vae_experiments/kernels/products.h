@@ -4,14 +4,12 @@
  * of it by as many vectors as there are registers for are summed at a time, over a part of k so short that its rows of
  * b stay in the first cache.
  */
-#include <xmmintrin.h>
+#include "lanes.h"
 
 enum {
 #ifdef __AVX512F__
-    LANES = 16,
     VECTORS = 4,
 #else
-    LANES = 8,
     VECTORS = 2,
 #endif
     WIDE = LANES * VECTORS, /* n in a product, at most */
@@ -19,35 +17,6 @@ enum {
     DEPTH = 112,            /* k in a product, at most */
     PREFETCHED = 32,        /* bytes of the next images, in each of these */
 };
-
-typedef float vector __attribute__((vector_size(4 * LANES)));
-typedef int32_t integers __attribute__((vector_size(4 * LANES)));
-typedef vector anywhere __attribute__((aligned(4), may_alias));
-
-static inline vector load(const float *from) { return *(const anywhere *)from; }
-static inline void store(float *to, vector values) { *(anywhere *)to = values; }
-static inline void store_first(int count, float *to, vector values) {
-    if (count >= LANES) store(to, values);
-    else memcpy(to, &values, count * sizeof(float));
-}
-
-static inline vector load_first(int count, const float *from) {
-    if (count >= LANES) return load(from);
-    vector values = {0};
-    if (count > 0) memcpy(&values, from, count * sizeof(float));
-    return values;
-}
-
-/* What is not a number stays so. */
-static inline vector rectified(vector x) { return (vector)((integers)x & ~(x < 0)); }
-
-static inline float summed(vector x) {
-    float each[LANES];
-    store(each, x);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) each[i] += each[i + half];
-    return each[0];
-}
 
 /* So many rows, in whole products. */
 static inline int filled(int m) { return (int)up(m, ROWS); }

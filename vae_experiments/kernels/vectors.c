@@ -17,18 +17,6 @@ enum {
     PIXELS = 8,    /* that are summed at a time where there are so few */
 };
 
-/* 0 if the CPU has all that is used here. */
-int request(void) {
-    __builtin_cpu_init();
-    if (!__builtin_cpu_supports("fma")) return -1;
-#ifdef __AVX512F__
-    if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq")) return -1;
-    return __builtin_cpu_supports("avx512vl") ? 0 : -1;
-#else
-    return __builtin_cpu_supports("avx2") ? 0 : -1;
-#endif
-}
-
 /* ---- convolution ---- */
 
 /* Few written channels: vectors lie along the read ones instead. */

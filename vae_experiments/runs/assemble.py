@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim import Optimizer
 
 from vae_experiments.data.prepare import ImageData, prepare
 from vae_experiments.errors import InputError
@@ -17,6 +18,7 @@ from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder
 from vae_experiments.runs.signature import signature
 from vae_experiments.tracking.null import NullTracker
+from vae_experiments.training.adam import Adam
 from vae_experiments.training.hardware import (
     Hardware,
     choose,
@@ -64,7 +66,7 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
             f"the objective {type(config.objective).__name__}: its loss couples the images of a batch, which several "
             "processes would tear apart; train it in one"
         )
-    optimizer = build_optimizer(config.optimizer, vae)
+    optimizer = build_optimizer(config.optimizer, vae, config.trainer.kernels)
     run = TrainingRun(
         name=config.name or f"{data.dataset.name}-{type(config.architecture).__name__.lower()}-d{vae.latent_dim}",
         seed=config.seed,
@@ -89,7 +91,7 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
             "signature": signature(plain, data.dataset.digest),
             "image_shape": list(data.dataset.image_shape),
             "threads": torch.get_num_threads(),
-            "arithmetic": _arithmetic(vae, hardware),
+            "arithmetic": _arithmetic(vae, optimizer, hardware),
         },
     )
     run.state.scheduler = build_scheduler(
@@ -106,10 +108,11 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
     return run
 
 
-def _arithmetic(vae: VAE, hardware: Hardware) -> str:
+def _arithmetic(vae: VAE, optimizer: Optimizer, hardware: Hardware) -> str:
     """What rounds the numbers: a run that is resumed with another would come to others."""
-    kernels = ", own kernels" if takes_kernels(vae, hardware) else ""
-    return f"{hardware.device.type} {hardware.precision}{kernels}, torch {torch.__version__}"
+    layers = ", own kernels" if takes_kernels(vae, hardware) else ""
+    updates = ", own updates" if isinstance(optimizer, Adam) and optimizer.takes_kernels else ""
+    return f"{hardware.device.type} {hardware.precision}{layers}{updates}, torch {torch.__version__}"
 
 
 def _teacher(teacher: TeacherConfig, config: RunConfig, run: TrainingRun) -> Teacher:
@@ -123,7 +126,7 @@ def _teacher(teacher: TeacherConfig, config: RunConfig, run: TrainingRun) -> Tea
         vae = _build(config, teacher.architecture, run.data, run.hardware)
     except InputError as error:
         raise InputError(f"teacher: {error}") from error
-    optimizer = build_optimizer(teacher.optimizer, vae)
+    optimizer = build_optimizer(teacher.optimizer, vae, config.trainer.kernels)
     steps = teacher.steps
     generator = stream(config.seed, "teacher", run.hardware.device)
     taught = replace(

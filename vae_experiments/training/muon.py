@@ -7,7 +7,8 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from torch.optim import Adam
+
+from vae_experiments.training.adam import Adam
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan's: they raise small singular values fastest, and leave all near 1
 
@@ -51,7 +52,7 @@ class Muon(Adam):
             {"params": [p for p in given if id(p) not in matrix_ids], "orthogonal": False},
             {"params": matrices, "orthogonal": True},
         ]
-        super().__init__(groups, lr=lr, betas=(betas[0], betas[1]), eps=eps, fused=fused)
+        super().__init__(groups, lr=lr, betas=betas, eps=eps, fused=fused)
         self.momentum = momentum
         self.newton_schulz_steps = newton_schulz_steps
         self.per_lr = matrix_lr / lr

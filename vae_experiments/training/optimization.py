@@ -9,17 +9,20 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from vae_experiments.errors import InputError
+from vae_experiments.training.adam import Adam
 
 RUN = "run"  # a schedule's argument with this value becomes the run's length
 
 
-def build_optimizer(component: Callable[..., Optimizer], vae: nn.Module) -> Optimizer:
-    """The configured optimizer over the parameters that train."""
+def build_optimizer(component: Callable[..., Optimizer], vae: nn.Module, kernels: bool = True) -> Optimizer:
+    """The configured optimizer over the parameters that train; `kernels` of our own are Adam's to take."""
     optimizer = component(params=[p for p in vae.parameters() if p.requires_grad])
     if not isinstance(optimizer, Optimizer):
         raise InputError(f"optimizer: {type(optimizer).__name__} is not a torch.optim.Optimizer")
     if inspect.signature(optimizer.step).parameters["closure"].default is inspect.Parameter.empty:
         raise InputError(f"optimizer: {type(optimizer).__name__} evaluates the loss several times a step; use another")
+    if isinstance(optimizer, Adam):
+        optimizer.compiled = kernels
     return optimizer
 
 

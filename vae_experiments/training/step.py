@@ -1,5 +1,7 @@
 """One training step, operation by operation: the gradient of a batch, then an update."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from vae_experiments.data.batches import Batch, binarize
+from vae_experiments.kernels import updates
 from vae_experiments.models.layers import LateBlock
 from vae_experiments.models.posteriors import Distribution
 from vae_experiments.models.vae import VAE
@@ -58,7 +61,7 @@ class Step:
         for parameter in self._parameters:
             parameter.grad = None
         loss.backward()
-        self._norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        self._norm = gradient_norm([p.grad for p in self._parameters if p.grad is not None], run.trainer.kernels)
         return torch.stack([*(term.detach().sum() for term in terms.named().values()), self._norm])
 
 
@@ -79,6 +82,12 @@ class StepModule(nn.Module):
         with self.vae.posterior.register_forward_hook(lambda layer, inputs, q: kept.append(q)):
             terms = self.objective(self.vae, x, noise, progress)
         return terms, self.teacher.penalty(x, kept[0], progress)
+
+
+def gradient_norm(gradients: Sequence[Tensor], kernels: bool = True) -> Tensor:
+    """The Euclidean norm of all of them together, a scalar on their device; by a kernel of our own if it may be."""
+    computed = updates.norm(gradients) if kernels else None
+    return get_total_norm(gradients) if computed is None else computed
 
 
 def parallel(step: StepModule) -> DistributedDataParallel:

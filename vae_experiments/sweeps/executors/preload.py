@@ -42,6 +42,7 @@ with suppress(Exception):  # if not here, each job finds out by itself
 
     for precision in (torch.bfloat16, torch.float32):
         compiled.kernels(precision)
+    compiled.updates()
     default_config()  # which each job is compared with
     packages()
     # torch.export fills its tables; but it asks whether there is a GPU, which no process may that forks.
