@@ -1,11 +1,16 @@
 """What passes between PyTorch's tensors and the compiled kernels."""
 
 import ctypes
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vae_experiments.kernels import compiled
+
+# A kernel's function, which returns a status, and what it is given: addresses and plain numbers; threads come last.
+Call = tuple[Callable[..., int], tuple[Any, ...]]
 
 
 def address(tensor: Tensor | None) -> int | None:
@@ -20,11 +25,12 @@ def library(precision: torch.dtype) -> ctypes.CDLL:
     return kernels
 
 
-def check(status: int) -> None:
-    """Raises what a kernel's status says.
+def make(calls: Iterable[Call]) -> None:
+    """Makes the calls, in their order; whose memory they work on is to be kept until then.
 
     Raises:
-        MemoryError: it found none.
+        MemoryError: a kernel found none.
     """
-    if status:
+    threads = torch.get_num_threads()
+    if any(function(*arguments, threads) for function, arguments in calls):
         raise MemoryError("a layer found no memory; a smaller architecture.batch_size takes less")

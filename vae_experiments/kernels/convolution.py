@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vae_experiments.kernels.calls import address, check, library
+from vae_experiments.kernels.calls import Call, library
+from vae_experiments.kernels.chain import Kernel
 
 MOST_KERNEL = 11  # layout.h: MOST_KERNEL
 THIN = 16, 32  # tiles.c: SEGMENT, DEPTH: values in a row of the kernel and in all of it, up to which it has patches
@@ -35,7 +36,10 @@ class _Weights(ctypes.Structure):
 
 
 class Convolution(NamedTuple):
-    """A convolution with a square kernel, or its transposed; both directions alike."""
+    """A convolution with a square kernel, or its transposed; both directions alike.
+
+    Its weight is [O, C, k, k], of a transposed convolution [C, O, k, k].
+    """
 
     kernel: int
     stride: int
@@ -52,35 +56,17 @@ class Convolution(NamedTuple):
         lost = self.kernel - 2 * self.padding
         return (height - lost) // self.stride + 1, (width - lost) // self.stride + 1
 
-    def forward(self, x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
-        """What PyTorch's convolution returns, behind a ReLU if asked for.
-
-        Args:
-            x: [B, C, H, W] on the CPU, as the rest; in a number format that has `kernels` here, the result's too.
-            weight: [O, C, k, k], of a transposed convolution [C, O, k, k], float32.
-            bias: [O], float32.
-            relu: what is negative becomes zero.
-        """
-        x = x.contiguous(memory_format=torch.channels_last)
-        return _calls(self, x.shape, weight.shape, weight.stride(), x.dtype).forward(x, None, weight, bias, relu)
-
-    def backward(
-        self, gradient: Tensor, mask: Tensor | None, weight: Tensor, x: Tensor, of_x: bool, of_weight: bool
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """The gradients of x, weight and bias that are wanted; see `Kernel`."""
-        x, gradient = (each.contiguous(memory_format=torch.channels_last) for each in (x, gradient))
-        calls = _calls(self, x.shape, weight.shape, weight.stride(), x.dtype)
-        dx = calls.of_x(gradient, mask, weight, None, False) if of_x else None
-        dw, db = calls.of_weight(gradient, mask, weight, x) if of_weight else (None, None)
-        return dx, dw, db
+    def kernel_for(self, images: tuple[int, ...], weight: Tensor, precision: torch.dtype) -> Kernel:
+        """What computes it of such images [B, C, H, W], in a number format that has kernels here."""
+        return _kernel(self, images, weight.shape, weight.stride(), precision)
 
 
 class _Convolve:
-    """A call of `convolve` for images and weights of one shape, `written` the weights' dimension of what is written."""
+    """Calls of `convolve` for images and weights of one shape, `written` the weights' dimension of what is written."""
 
     def __init__(
         self,
-        images: torch.Size,
+        images: tuple[int, ...],
         size: tuple[int, int],
         weight: Tensor,
         written: int,
@@ -92,20 +78,18 @@ class _Convolve:
         self.sizes = ctypes.byref(_shape(images, self.shape, convolution))
         self.transposed = convolution.transposed
 
-    def __call__(self, x: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-        y = torch.empty(self.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        images, parameters = (address(x), address(mask)), (address(weight), self.taps, address(bias))
-        how = self.sizes, self.transposed, relu, torch.get_num_threads()
-        check(library(x.dtype).convolve(*images, *parameters, address(y), *how))
-        return y
+    def arguments(
+        self, x: int, mask: int | None, weight: int, bias: int | None, y: int, relu: bool
+    ) -> tuple[object, ...]:
+        return x, mask, weight, self.taps, bias, y, self.sizes, self.transposed, relu
 
 
 class _Gradient:
-    """A call of `gradient`, likewise: of the convolution from x to the gradient or, `swapped`, the other way round."""
+    """Calls of `gradient`, likewise: of the convolution from x to the gradient or, `swapped`, the other way round."""
 
     def __init__(
         self,
-        images: torch.Size,
+        images: tuple[int, ...],
         outputs: tuple[int, ...],
         weight: Tensor,
         convolution: Convolution,
@@ -118,47 +102,54 @@ class _Gradient:
         self.sizes = ctypes.byref(_shape(read, written, convolution))
         self.swapped = swapped
 
-    def __call__(self, gradient: Tensor, mask: Tensor | None, weight: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        dw, db = torch.empty_like(weight), torch.empty(gradient.shape[1], dtype=torch.float32, device=x.device)
-        read, masked, sums = [address(x), None], [address(gradient), address(mask)], [None, address(db)]
-        images = [*masked, *read] if self.swapped else [*read, *masked]
-        sums = sums[::-1] if self.swapped else sums
-        how = self.sizes, torch.get_num_threads()
-        check(library(x.dtype).gradient(*images, address(dw), self.taps, *sums, *how))
-        return dw, db
+    def arguments(self, gradient: int, mask: int | None, x: int, dw: int, db: int) -> tuple[object, ...]:
+        if self.swapped:
+            return gradient, mask, x, None, dw, self.taps, db, None, self.sizes
+        return x, None, gradient, mask, dw, self.taps, None, db, self.sizes
 
 
-class _Calls(NamedTuple):
-    forward: _Convolve
-    of_x: _Convolve
-    of_weight: _Gradient
+class _ConvolutionKernel:
+    order = torch.channels_last
+
+    def __init__(self, c: Convolution, images: tuple[int, ...], weight: Tensor, precision: torch.dtype) -> None:
+        size = images[2], images[3]
+        self._forward = _Convolve(images, c.output(*size), weight, 1 if c.transposed else 0, c)
+        self.shape: tuple[int, ...] = self._forward.shape
+        outputs = self.shape
+        self._gradient = _Gradient(
+            images, outputs, weight, c, swapped=c.transposed
+        )  # that of its adjoint, from there to x
+        # A convolution's gradient is the transposed convolution of its output's, and the other way round.
+        adjoint = c._replace(transposed=not c.transposed)
+        if c.transposed or c.stride > 1:
+            self._of_x = _Convolve(outputs, size, weight, 0 if c.transposed else 1, adjoint)
+        else:  # the adjoint is a convolution, too, with the kernel turned around
+            turned = c._replace(padding=c.kernel - 1 - c.padding)
+            self._of_x = _Convolve(outputs, size, weight, 1, turned, turned=True)
+            if _is_better_turned(precision, images[1], outputs[1], c.kernel):
+                self._gradient = _Gradient(images, outputs, weight, turned, swapped=True, turned=True)
+        self._library = library(precision)
+
+    def forward(self, x: int, weight: int, bias: int, relu: bool, y: int) -> Call:
+        return self._library.convolve, self._forward.arguments(x, None, weight, bias, y, relu)
+
+    def backward(
+        self, gradient: int, mask: int | None, weight: int, x: int, dx: int | None, dw: int | None, db: int | None
+    ) -> list[Call]:
+        calls: list[Call] = []
+        if dx is not None:
+            calls.append((self._library.convolve, self._of_x.arguments(gradient, mask, weight, None, dx, False)))
+        if dw is not None and db is not None:
+            calls.append((self._library.gradient, self._gradient.arguments(gradient, mask, x, dw, db)))
+        return calls
 
 
 @lru_cache(maxsize=1024)
-def _calls(
-    c: Convolution, images: torch.Size, weight_shape: torch.Size, strides: tuple[int, ...], precision: torch.dtype
-) -> _Calls:
-    """What is called for images and weights of these shapes; made once, since it takes as long as a small batch."""
-    weight = torch.empty_strided(weight_shape, strides, device="meta")
-    size = images[2], images[3]
-    forward = _Convolve(images, c.output(*size), weight, 1 if c.transposed else 0, c)
-    outputs = torch.Size(forward.shape)
-    # A convolution's gradient is the transposed convolution of its output's, and the other way round.
-    adjoint = c._replace(transposed=not c.transposed)
-    turned = c._replace(padding=c.kernel - 1 - c.padding)
-    if c.transposed:
-        return _Calls(
-            forward,
-            _Convolve(outputs, size, weight, 0, adjoint),
-            _Gradient(images, outputs, weight, c, swapped=True),  # of its adjoint, the convolution to x
-        )
-    if c.stride == 1:  # the adjoint is a convolution, too, with the kernel turned around
-        of_x = _Convolve(outputs, size, weight, 1, turned, turned=True)
-        if _is_better_turned(precision, images[1], outputs[1], c.kernel):
-            return _Calls(forward, of_x, _Gradient(images, outputs, weight, turned, swapped=True, turned=True))
-    else:
-        of_x = _Convolve(outputs, size, weight, 1, adjoint)
-    return _Calls(forward, of_x, _Gradient(images, outputs, weight, c, swapped=False))
+def _kernel(
+    c: Convolution, images: tuple[int, ...], weight: torch.Size, strides: tuple[int, ...], precision: torch.dtype
+) -> Kernel:
+    """For images and weights of these shapes; made once, since it takes as long as a small batch."""
+    return _ConvolutionKernel(c, images, torch.empty_strided(weight, strides, device="meta"), precision)
 
 
 def _is_better_turned(precision: torch.dtype, inputs: int, outputs: int, kernel: int) -> bool:

@@ -1,11 +1,14 @@
 """Dense layers with the ReLU behind them, by kernels compiled for this CPU: dense.h for PyTorch's tensors."""
 
 import ctypes
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from vae_experiments.kernels.calls import address, check, library
+from vae_experiments.kernels.calls import Call, library
+from vae_experiments.kernels.chain import Kernel
 
 FORMATS = (torch.bfloat16,)  # that there are kernels in
 
@@ -17,37 +20,36 @@ class _Task(ctypes.Structure):
     ]
 
 
-class Dense:
-    """A dense layer."""
+class Dense(NamedTuple):
+    """A dense layer; its weight is [O, I], contiguous."""
 
-    def forward(self, x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
-        """What PyTorch's `linear` returns, behind a ReLU if asked for.
+    def kernel_for(self, rows: tuple[int, ...], weight: Tensor, precision: torch.dtype) -> Kernel:
+        """What computes it of rows [B, I], B at least 1, in one of FORMATS."""
+        return _kernel(rows[0], rows[1], len(weight), precision)
 
-        Args:
-            x: [B, I], B at least 1, on the CPU, as the rest; in one of FORMATS, which is the result's too.
-            weight: [O, I], float32, contiguous.
-            bias: [O], float32.
-            relu: what is negative becomes zero.
-        """
-        y = torch.empty((x.shape[0], weight.shape[0]), dtype=x.dtype, device=x.device)
-        _compute(x.contiguous(), weight, relu, bias, None, None, y)
-        return y
+
+class _DenseKernel:
+    order = torch.contiguous_format
+
+    def __init__(self, batch: int, inputs: int, outputs: int, precision: torch.dtype) -> None:
+        self.shape: tuple[int, ...] = (batch, outputs)
+        self._sizes = batch, inputs, outputs
+        self._dense = library(precision).dense
+
+    def forward(self, x: int, weight: int, bias: int, relu: bool, y: int) -> Call:
+        return self._call(relu, weight, bias, x, None, None, y)
 
     def backward(
-        self, gradient: Tensor, mask: Tensor | None, weight: Tensor, x: Tensor, of_x: bool, of_weight: bool
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """The gradients of x, weight and bias that are wanted; see `Kernel`."""
-        x = x.contiguous()
-        dx = torch.empty_like(x) if of_x else None
-        dw = torch.empty_like(weight) if of_weight else None
-        db = torch.empty(len(weight), dtype=torch.float32, device=x.device) if of_weight else None
-        _compute(x, weight, False, None, gradient.contiguous(), mask, None, dx, dw, db)
-        return dx, dw, db
+        self, gradient: int, mask: int | None, weight: int, x: int, dx: int | None, dw: int | None, db: int | None
+    ) -> list[Call]:
+        return [self._call(False, weight, None, x, gradient, mask, None, dx, dw, db)]
+
+    def _call(self, relu: bool, *addresses: int | None) -> Call:
+        """Of tensors in the order of dense.h's fields."""
+        return self._dense, (ctypes.byref(_Task(*self._sizes, relu, *addresses)),)
 
 
-def _compute(x: Tensor, weight: Tensor, relu: bool, *tensors: Tensor | None) -> None:
-    """What dense.h computes of these tensors, in the order of its fields from `bias` on."""
-    outputs, inputs = weight.shape
-    bias, *others = map(address, tensors)
-    task = _Task(len(x), inputs, outputs, relu, address(weight), bias, address(x), *others)
-    check(library(x.dtype).dense(ctypes.byref(task), torch.get_num_threads()))
+@lru_cache(maxsize=1024)
+def _kernel(batch: int, inputs: int, outputs: int, precision: torch.dtype) -> Kernel:
+    """Made once for each size."""
+    return _DenseKernel(batch, inputs, outputs, precision)

@@ -132,7 +132,6 @@ class Linear(nn.Linear):
         return super().forward(x) if y is None else y
 
 
-DENSE = Dense()
 Compiled = Conv2d | ConvTranspose2d | Linear  # layers that may be computed by the kernels of vae_experiments.kernels
 KINDS = (Conv2d, ConvTranspose2d, Linear)
 
@@ -192,11 +191,10 @@ def _chain(layers: Sequence[nn.Module], shape: tuple[int, ...], precision: torch
         found = kernel_of(layer, shape, precision)
         if found is None:
             break
-        kernel, shape = found
         relu = _is_rectified(layers, passed)
         assert layer.bias is not None
-        links.append(Link(kernel, layer.weight, layer.bias, relu))
-        passed += 1 + relu
+        links.append(Link(found, layer.weight, layer.bias, relu))
+        shape, passed = found.shape, passed + 1 + relu
     return links, passed
 
 
@@ -221,7 +219,7 @@ def by_kernels(layer: Compiled, x: Tensor) -> Tensor | None:
     if precision is None or (found := kernel_of(layer, tuple(x.shape), precision)) is None:
         return None
     assert layer.bias is not None
-    return chained(x, precision, [Link(found[0], layer.weight, layer.bias)])
+    return chained(x, precision, [Link(found, layer.weight, layer.bias)])
 
 
 def _kernels_format(x: Tensor) -> torch.dtype | None:
@@ -236,31 +234,29 @@ def _kernels_format(x: Tensor) -> torch.dtype | None:
     return precision if taken else None
 
 
-def kernel_of(layer: Compiled, shape: tuple[int, ...], precision: torch.dtype) -> tuple[Kernel, tuple[int, ...]] | None:
-    """What computes the layer of a batch of that shape and format, and what shape comes out; None if PyTorch does."""
+def kernel_of(layer: Compiled, shape: tuple[int, ...], precision: torch.dtype) -> Kernel | None:
+    """What computes the layer of a batch of that shape and format; None if PyTorch does."""
     weight, bias = layer.weight, layer.bias
     if not layer.compiled or bias is None or not all(p.is_cpu and p.dtype == torch.float32 for p in (weight, bias)):
         return None
     found = _dense(layer, shape, precision) if isinstance(layer, Linear) else _convolution(layer, shape)
     # Asked last, and only where they would be taken: it may have to compile them.
-    return None if found is None or compiled.kernels(precision) is None else found
+    return None if found is None or compiled.kernels(precision) is None else found.kernel_for(shape, weight, precision)
 
 
-def _dense(layer: Linear, shape: tuple[int, ...], precision: torch.dtype) -> tuple[Kernel, tuple[int, ...]] | None:
+def _dense(layer: Linear, shape: tuple[int, ...], precision: torch.dtype) -> Dense | None:
     outputs, inputs = layer.weight.shape
     if precision not in FORMATS or len(shape) != 2 or shape[1] != inputs or layer.bias.shape != (outputs,):
         return None
     fits = layer.weight.is_contiguous() and outputs * inputs > 0 and 0 < shape[0] <= MOST_ROWS
-    return (DENSE, (shape[0], outputs)) if fits else None
+    return Dense() if fits else None
 
 
-def _convolution(layer: Conv2d | ConvTranspose2d, shape: tuple[int, ...]) -> tuple[Kernel, tuple[int, ...]] | None:
+def _convolution(layer: Conv2d | ConvTranspose2d, shape: tuple[int, ...]) -> Convolution | None:
     if len(shape) != 4 or shape[1] != layer.in_channels:  # PyTorch takes single images, and refuses other channels
         return None
     convolution = kernel_of_convolution(layer)
-    if convolution is None or min(size := convolution.output(shape[2], shape[3])) <= 0:
-        return None
-    return convolution, (shape[0], layer.out_channels, *size)
+    return convolution if convolution is not None and min(convolution.output(shape[2], shape[3])) > 0 else None
 
 
 def kernel_of_convolution(layer: Conv2d | ConvTranspose2d) -> Convolution | None:
