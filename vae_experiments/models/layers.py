@@ -4,6 +4,7 @@ A channels_last batch [B, C, H, W] lies in memory as [B, H, W, C]. Each layer he
 backwards: a copy into another order costs more than many a convolution.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cache, reduce
 
@@ -180,22 +181,37 @@ def through(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
 
 
 def _chain(layers: Sequence[nn.Module], shape: tuple[int, ...], precision: torch.dtype) -> tuple[list[Link], int]:
-    """The first of the layers that kernels compute of a batch, and how many they are, ReLUs behind them counted."""
+    """The first of the layers that kernels compute of a batch, and how many they are, those between them counted."""
     links: list[Link] = []
-    passed = 0
-    while passed < len(layers):
-        layer = layers[passed]
-        if type(layer) not in KINDS or is_watched(layer):  # by the very type: a subclass may compute something else
+    passed = at = 0
+    while at < len(layers):
+        layer = layers[at]
+        if is_watched(layer):
             break
-        assert isinstance(layer, Compiled)
-        found = kernel_of(layer, shape, precision)
+        if links and (reshaped := _reshaped(layer, shape)) is not None:  # between two kernels, there is nothing to do
+            shape, at = reshaped, at + 1
+            continue
+        # By its very type: a subclass may compute something else.
+        found = kernel_of(layer, shape, precision) if isinstance(layer, Compiled) and type(layer) in KINDS else None
         if found is None:
             break
-        relu = _is_rectified(layers, passed)
+        assert isinstance(layer, Compiled)
         assert layer.bias is not None
+        relu = _is_rectified(layers, at)
         links.append(Link(found, layer.weight, layer.bias, relu))
-        shape, passed = found.shape, passed + 1 + relu
+        shape, at = found.shape, at + 1 + relu
+        passed = at
     return links, passed
+
+
+def _reshaped(layer: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape that a layer which does nothing else gives a batch of that one; None of other layers."""
+    if type(layer) is Flatten and len(shape) == 4:
+        return shape[0], math.prod(shape[1:])
+    if type(layer) is Unflatten and shape[1:] == (math.prod(layer.shape),):
+        height, width, channels = layer.shape
+        return shape[0], channels, height, width
+    return None
 
 
 def _is_rectified(layers: Sequence[nn.Module], i: int) -> bool:
