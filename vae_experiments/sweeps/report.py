@@ -18,7 +18,7 @@ from vae_experiments.tracking.journal import is_tracked, read_start
 log = logging.getLogger(__name__)
 
 NO_PREVIEW = 3  # exit status of the process that draws: the comparison is there, its preview is not
-FIRST = 20.0  # seconds until it is drawn for the first time, unless the sweep ends before
+FIRST = 60.0  # seconds until it is drawn for the first time, unless the sweep ends before
 SHARE = 0.05  # of the time, at most, that drawing takes while jobs run
 
 
@@ -52,6 +52,7 @@ class Report:
     def finish(self) -> None:
         """Draws everything once more, and waits for it."""
         if self._process is not None:
+            self._process.kill()  # what it would draw is out of date; files are written whole or not at all
             self._process.join()
         self._start(alone=True)
         assert self._process is not None
