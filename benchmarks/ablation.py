@@ -16,7 +16,7 @@ WITHOUT = {
     "layout": "channels last in memory (`trainer.channels_last=false`)",
     "order": "flattening in the order of channels last (no key: the weights would be other ones)",
     "layers": "layers computed another way than PyTorch's, kernels among them (`trainer.rewritten_layers=false`)",
-    "kernels": "layers by kernels compiled for the CPU (`trainer.kernels=false`)",
+    "kernels": "layers and updates by kernels compiled for the CPU (`trainer.kernels=false`)",
     "float32 kernels": "the same of a step in float32 (`trainer.kernels=false trainer.precision=float32`)",
     "memory": "memory kept from the kernel (`trainer.keep_memory=false`)",
     "fused": "all weights updated in one pass (`optimizer.fused=false`)",
