@@ -28,7 +28,11 @@ ABSENT = "mps" if torch.cuda.is_available() else "cuda"  # no machine has both
         (["objective.kl_weight=-1"], "objective.kl_weight"),
         (["trainer.max_epochs=0"], "trainer.max_epochs=0"),
         ([f"trainer.device={ABSENT}"], f"trainer.device={ABSENT}: "),
-        (["optimizer.lr=-1"], "optimizer: Adam refused its arguments: Invalid learning rate"),
+        (["optimizer.lr=-1"], "optimizer.lr=-1: should be greater than or equal to 0"),
+        (
+            ["optimizer._target_=torch.optim.Adamax", "optimizer.lr=-1", "~optimizer.fused"],
+            "optimizer: Adamax refused its arguments: ",
+        ),
         (["optimizer._target_=torch.optim.Adamm"], "cannot be imported"),
         (["scheduler=cosine", "+scheduler.maxlr=1"], "scheduler.maxlr: no such key"),
         (["hooks.gallery.colour=1"], "no such key"),

@@ -247,7 +247,7 @@ def test_other_kernels_are_refused_unless_forced(tmp_path: Path) -> None:
     elsewhere = {"PATH": "/nowhere", "XDG_CACHE_HOME": str(tmp_path)}
     refused = run_process("resume", "trust=[stopping]", **elsewhere)
     assert refused.status == 2
-    assert "was started on cpu torch.bfloat16, own kernels, torch" in refused.err
+    assert "was started on cpu torch.bfloat16, own kernels, own updates, torch" in refused.err
     assert run_process("resume", "trust=[stopping]", "force=true", **elsewhere).status == 0
 
 

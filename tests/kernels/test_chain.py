@@ -115,6 +115,15 @@ def test_the_shape_comes_out_that_the_last_layer_gives() -> None:
         assert torch.equal(Flatten()(Layers(*ours[:4])(x)), rows)
 
 
+def test_weights_that_are_laid_out_anew_meanwhile_are_refused() -> None:
+    ours = network()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = ours(images(2))
+    ours.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    with pytest.raises(RuntimeError, match="another order in memory"):
+        y.float().sum().backward()
+
+
 def test_rows_of_another_length_than_the_images_are_refused() -> None:
     wrong = Layers(Linear(4, 30), Unflatten(8, 2, 2), Conv2d(8, 1, 1))
     with torch.autocast("cpu", torch.bfloat16), pytest.raises(RuntimeError, match="invalid"):

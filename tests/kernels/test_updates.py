@@ -9,7 +9,7 @@ from support import needs_vectors
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from vae_experiments.kernels import updates
+from vae_experiments.kernels import compiled, updates
 from vae_experiments.kernels.updates import Trained
 from vae_experiments.training.adam import Adam
 from vae_experiments.training.step import gradient_norm
@@ -140,19 +140,61 @@ def test_other_numbers_are_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_gradients_in_another_order_are_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_and_moments_may_lie_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = counted(monkeypatch)
     results = []
-    for optimizer in (Adam, torch.optim.Adam):
-        parameters = parameters_of()
-        trained = optimizer(parameters, fused=True)
-        for step in range(3):
+    for dtype in (torch.float32, torch.float64):
+        parameters = parameters_of(dtype)
+        trained: torch.optim.Optimizer = Adam(parameters) if dtype == torch.float32 else torch.optim.Adam(parameters)
+        for step in range(4):
             set_gradients(parameters, step)
-            parameters[0].grad = tensors(100 + step)[0].contiguous()
+            parameters[0].grad = tensors(100 + step)[0].contiguous().to(dtype)
+            if step == 2:
+                state = trained.state[parameters[0]]
+                state["exp_avg"] = state["exp_avg"].contiguous()
             trained.step()
         results.append(parameters)
-    assert calls == []
-    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert calls == [len(SHAPES)] * 3
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-5, atol=1e-6)
+
+
+def test_strides_of_a_single_filter_mean_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = counted(monkeypatch)
+    weight = nn.Parameter(torch.rand(1, 32, 3, 3).to(memory_format=torch.channels_last))
+    optimizer = Adam([weight])
+    for _ in range(2):
+        weight.grad = torch.rand(32, 3, 3).permute(1, 2, 0).contiguous().permute(2, 0, 1)[None]
+        weight.grad = weight.grad.as_strided(weight.shape, (32, 1, 96, 32))  # as a product leaves it
+        optimizer.step()
+    assert weight.grad is not None
+    assert weight.grad.stride() != weight.stride()
+    assert calls == [1]
+
+
+def test_kernels_that_nobody_would_take_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "updates", lambda: pytest.fail("compiled for nothing"))
+    steps(Adam, 2, fused=False)
+    parameters = parameters_of()
+    optimizer = Adam(parameters)
+    optimizer.compiled = False
+    for step in range(2):
+        set_gradients(parameters, step)
+        optimizer.step()
+
+
+def test_a_scaled_gradient_is_pytorchs() -> None:
+    weights = [nn.Parameter(torch.ones(3)) for _ in range(2)]
+    for weight, optimizer in zip(
+        weights, (Adam([weights[0]]), torch.optim.Adam([weights[1]], fused=True)), strict=True
+    ):
+        for value in (1.0, float("inf"), 1.0):
+            weight.grad = torch.full((3,), 8 * value)
+            optimizer.grad_scale = torch.tensor(8.0)  # type: ignore[attr-defined]
+            optimizer.found_inf = torch.tensor(float(value == float("inf")))  # type: ignore[attr-defined]
+            optimizer.step()
+    assert weights[0].isfinite().all()
+    assert torch.equal(*weights)
 
 
 def test_parameters_without_a_gradient_stay_and_count_no_step() -> None:

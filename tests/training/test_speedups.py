@@ -96,6 +96,8 @@ def test_a_run_remembers_whether_it_takes_them(key: str, precision: str) -> None
 @pytest.mark.parametrize("keys", ["optimizer=sgd", "optimizer.fused=false"])
 def test_a_run_with_another_optimizer_has_no_updates_of_our_own(keys: str) -> None:
     assert "own updates" not in start(assembled.composed(keys)).identity["arithmetic"]
+    clipped = start(assembled.composed(keys, "trainer.clip_grad_norm=1"))  # by a norm of our own
+    assert "own updates" in clipped.identity["arithmetic"]
 
 
 def test_a_network_without_convolutions_has_use_for_them_only_in_bfloat16() -> None:

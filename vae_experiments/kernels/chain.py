@@ -92,17 +92,17 @@ class _Chain(torch.autograd.Function):
         inner = [x.new_empty(size) for size in _sizes(kernels)]
         y = _compute(x, kernels, parameters, inner)
         ctx.save_for_backward(x, *inner, y if kernels[-1][1] else None, *parameters[::2])
-        ctx.kernels = kernels
+        ctx.kernels, ctx.strides = kernels, [weight.stride() for weight in parameters[::2]]
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         kernels, saved = ctx.kernels, ctx.saved_tensors
-        seen, weights = (
-            saved[: len(kernels) + 1],
-            saved[len(kernels) + 1 :],
-        )  # what each layer is given, and the last gives
+        # What each layer is given, then what the last one gives; and the weights.
+        seen, weights = saved[: len(kernels) + 1], saved[len(kernels) + 1 :]
+        if [weight.stride() for weight in weights] != ctx.strides:
+            raise RuntimeError("a layer's weights lie in another order in memory now than in the forward pass")
         of_x, _, *of_parameters = ctx.needs_input_grad
         first = torch.empty_like(seen[0]) if of_x else None
         last = gradient.contiguous(memory_format=kernels[-1][0].order)

@@ -36,23 +36,25 @@ def has_tiles() -> bool:
 @cache
 def kernels(precision: torch.dtype) -> ctypes.CDLL | None:
     """Those for layers in that number format, None where they cannot be had: see `why_not`."""
-    name = LAYERS.get(precision)
-    if name is None:
-        return None
+    return _found(LAYERS[precision], "layers") if precision in LAYERS else None
+
+
+@cache
+def updates() -> ctypes.CDLL | None:
+    """Those for what is done with all weights after a backward pass, None where they cannot be had: see `why_not`."""
+    return _found("updates", "updates of weights")
+
+
+def why_not(what: torch.dtype | None) -> str | None:
+    """Why there are none, in a few words; None where they are. For layers in a number format, or, None, for updates."""
+    return _outcome("updates" if what is None else LAYERS[what])[1]
+
+
+def _found(name: str, what: str) -> ctypes.CDLL | None:
     library, why = _outcome(name)
     if why is not None and _flags(name) is not None:
-        log.info("layers are PyTorch's, for want of faster ones: %s", why)
+        log.info("%s are PyTorch's, for want of faster ones: %s", what, why)
     return library
-
-
-def updates() -> ctypes.CDLL | None:
-    """Those for what is done with all weights after a backward pass, None where they cannot be had."""
-    return _outcome("updates")[0]
-
-
-def why_not(precision: torch.dtype) -> str | None:
-    """Why there are none for layers in one of the number formats of LAYERS, in a few words; None where they are."""
-    return _outcome(LAYERS[precision])[1]
 
 
 @cache

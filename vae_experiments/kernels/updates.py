@@ -19,7 +19,7 @@ class _Settings(ctypes.Structure):
 
 
 class Trained(NamedTuple):
-    """A parameter, and what Adam knows of it: of the same shape and format, but for the number of steps."""
+    """A parameter, and what Adam knows of it: of its shape, and in its order in memory, but for the number of steps."""
 
     weights: Tensor
     gradient: Tensor
@@ -29,14 +29,26 @@ class Trained(NamedTuple):
 
     @property
     def is_taken(self) -> bool:
-        """Whether the kernel takes it: in float32 on the CPU, all in one order in memory."""
-        weights, gradient, mean, square, _ = self
-        return is_dense(weights) and weights.stride() == gradient.stride() == mean.stride() == square.stride()
+        """Whether the kernel takes it: all of it float32 on the CPU, without gaps in memory."""
+        return all(tensor.dtype is torch.float32 and tensor.is_cpu for tensor in self) and is_dense(self.weights)
+
+
+def is_like(tensor: Tensor, weights: Tensor) -> bool:
+    """Whether it is of that shape, and in that order in memory; strides of a single value mean nothing."""
+    if tensor.shape != weights.shape:
+        return False
+    if weights.is_contiguous() and tensor.is_contiguous():
+        return True
+    by_channel = torch.channels_last
+    if weights.is_contiguous(memory_format=by_channel) and tensor.is_contiguous(memory_format=by_channel):
+        return True
+    return weights.stride() == tensor.stride()
 
 
 def norm(gradients: Sequence[Tensor]) -> Tensor | None:
     """The Euclidean norm of all of them together, a float32 scalar; None where PyTorch is to compute it."""
-    library = compiled.updates() if all(map(is_dense, gradients)) else None
+    taken = all(gradient.dtype is torch.float32 and gradient.is_cpu and is_dense(gradient) for gradient in gradients)
+    library = compiled.updates() if taken else None
     if library is None:
         return None
     result = torch.empty((), dtype=torch.float32)
@@ -67,12 +79,8 @@ def adam(
 
 
 def is_dense(tensor: Tensor) -> bool:
-    """Whether it is float32 on the CPU, without gaps in memory."""
-    return (
-        tensor.dtype is torch.float32
-        and tensor.is_cpu
-        and (tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last))
-    )
+    """Whether there are no gaps between its values in memory."""
+    return tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 def _array(rows: Iterable[tuple[int, ...]]) -> "array[int]":

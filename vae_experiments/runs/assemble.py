@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from vae_experiments.data.prepare import ImageData, prepare
 from vae_experiments.errors import InputError
+from vae_experiments.kernels import compiled
 from vae_experiments.models.architectures import Architecture
 from vae_experiments.models.build import build_vae
 from vae_experiments.models.layers import compute_as_pytorch, compute_without_kernels
@@ -19,6 +20,7 @@ from vae_experiments.runs.folder import RunFolder
 from vae_experiments.runs.signature import signature
 from vae_experiments.tracking.null import NullTracker
 from vae_experiments.training.adam import Adam
+from vae_experiments.training.config import TrainerConfig
 from vae_experiments.training.hardware import (
     Hardware,
     choose,
@@ -91,7 +93,7 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
             "signature": signature(plain, data.dataset.digest),
             "image_shape": list(data.dataset.image_shape),
             "threads": torch.get_num_threads(),
-            "arithmetic": _arithmetic(vae, optimizer, hardware),
+            "arithmetic": _arithmetic(vae, optimizer, hardware, config.trainer),
         },
     )
     run.state.scheduler = build_scheduler(
@@ -108,10 +110,12 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
     return run
 
 
-def _arithmetic(vae: VAE, optimizer: Optimizer, hardware: Hardware) -> str:
+def _arithmetic(vae: VAE, optimizer: Optimizer, hardware: Hardware, trainer: TrainerConfig) -> str:
     """What rounds the numbers: a run that is resumed with another would come to others."""
     layers = ", own kernels" if takes_kernels(vae, hardware) else ""
-    updates = ", own updates" if isinstance(optimizer, Adam) and optimizer.takes_kernels else ""
+    updated = isinstance(optimizer, Adam) and optimizer.takes_kernels
+    clipped = trainer.clip_grad_norm is not None and trainer.kernels and hardware.device.type == "cpu"
+    updates = ", own updates" if updated or (clipped and compiled.updates() is not None) else ""
     return f"{hardware.device.type} {hardware.precision}{layers}{updates}, torch {torch.__version__}"
 
 

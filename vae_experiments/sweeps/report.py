@@ -52,7 +52,8 @@ class Report:
     def finish(self) -> None:
         """Draws everything once more, and waits for it."""
         if self._process is not None:
-            self._process.kill()  # what it would draw is out of date; files are written whole or not at all
+            if self._process.exitcode is None:
+                self._process.kill()  # what it would draw is out of date; files are written whole or not at all
             self._process.join()
         self._start(alone=True)
         assert self._process is not None

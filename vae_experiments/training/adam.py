@@ -8,9 +8,9 @@ from annotated_types import Ge, Lt
 from torch import Tensor
 
 from vae_experiments.kernels import compiled, updates
-from vae_experiments.kernels.updates import Trained
+from vae_experiments.kernels.updates import Trained, is_like
 
-OTHERS = ("amsgrad", "maximize", "capturable", "differentiable")  # forms that the kernel does not have
+OTHERS = ("amsgrad", "maximize", "capturable", "differentiable")  # forms, some by hand, that the kernel does not have
 
 
 class Adam(torch.optim.Adam):
@@ -24,8 +24,8 @@ class Adam(torch.optim.Adam):
         lr: the learning rate.
         betas: what the moments keep of themselves in each step.
         eps: added to the root of the second.
-        weight_decay: of the weights, part of the gradient.
-        decoupled_weight_decay: apart from it instead: AdamW (Loshchilov & Hutter 2019).
+        weight_decay: of the weights; part of the gradient unless it is decoupled.
+        decoupled_weight_decay: weights decay apart from the gradient, as in AdamW (Loshchilov & Hutter 2019).
         amsgrad: with the largest second moment so far (Reddi et al. 2018).
         fused: all weights in one pass.
     """
@@ -57,13 +57,15 @@ class Adam(torch.optim.Adam):
 
     @property
     def takes_kernels(self) -> bool:
-        """Whether its updates are the kernel's, but for first ones."""
+        """Whether its updates are the kernel's, but for each parameter's first; of float32 weights."""
         return all(self._is_taken(group) for group in self.param_groups) and compiled.updates() is not None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         groups = [(group, self._trained(group)) for group in self.param_groups]
-        if closure is not None or compiled.updates() is None or any(trained is None for _, trained in groups):
+        is_scaled = any(getattr(self, name, None) is not None for name in ("grad_scale", "found_inf"))
+        others = closure is not None or is_scaled or any(trained is None for _, trained in groups)
+        if others or compiled.updates() is None:  # asked last: it may have to be compiled
             return super().step(closure)
         for group, trained in groups:
             updates.adam(
@@ -78,6 +80,9 @@ class Adam(torch.optim.Adam):
 
     def _trained(self, group: dict[str, Any]) -> list[Trained] | None:
         """What the kernel is to update of a parameter group; None where PyTorch is to do it, a first step for one."""
+        if group["fused"]:
+            for p in group["params"]:
+                self._bring_in_order(p)
         if not self._is_taken(group):
             return None
         result = []
@@ -92,6 +97,17 @@ class Adam(torch.optim.Adam):
                 return None
             result.append(trained)
         return result
+
+    def _bring_in_order(self, p: Tensor) -> None:
+        """Moments and gradient as the weights lie in memory, which fused forms count on (PyTorch's without a word)."""
+        if p.grad is None:
+            return
+        if not is_like(p.grad, p):
+            p.grad = torch.empty_like(p).copy_(p.grad)
+        state = self.state.get(p, {})
+        for name in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"):
+            if name in state and not is_like(state[name], p):
+                state[name] = torch.empty_like(p).copy_(state[name])
 
     def _is_taken(self, group: dict[str, Any]) -> bool:
         """Whether the kernel has this form of Adam, for weights that are there."""

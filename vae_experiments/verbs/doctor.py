@@ -63,16 +63,17 @@ def findings(config: DoctorConfig) -> list[tuple[str, str]]:
         ("memory", f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"),
         ("disk", f"{disk.free / 2**30:.1f} GiB free here"),
         ("training", f"would run on {choose(config.trainer)}"),
-        ("kernels", "; ".join(_kernels(precision) for precision in (torch.bfloat16, torch.float32))),
+        ("kernels", "; ".join(map(_kernels, (torch.bfloat16, torch.float32, None)))),
         ("tracking", uri),
         ("data", f"{data.resolve()}{'' if data.is_dir() else ' (not there yet: made by the first run)'}"),
         ("diagrams", f"drawn by {dot}" if dot else "left out: install Graphviz for the program dot"),
     ]
 
 
-def _kernels(precision: "torch.dtype") -> str:
+def _kernels(what: "torch.dtype | None") -> str:
+    """For layers in a number format, or for updates of weights."""
     from vae_experiments.kernels import compiled
 
-    why = compiled.why_not(precision)
-    name = str(precision).removeprefix("torch.")
+    why = compiled.why_not(what)
+    name = "updates" if what is None else str(what).removeprefix("torch.")
     return f"{name} left out: {why}" if why else f"{name} compiled for this CPU"
