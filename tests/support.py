@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from vae_experiments.kernels import compiled
 from vae_experiments.training.checkpoints import load_checkpoint
@@ -95,3 +96,14 @@ def results(folder: Path) -> list[dict[str, float]]:
     """Each epoch's metrics, without those that measure time."""
     history = load_checkpoint(folder / "checkpoints" / "last.ckpt")["state"]["history"]
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in history]
+
+
+def operations(y: Tensor) -> list[str]:
+    """The names of all that autograd would differentiate y through."""
+    nodes, waiting = set(), [y.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in nodes:
+            nodes.add(node)
+            waiting += [before for before, _ in node.next_functions]
+    return [node.name() for node in nodes]

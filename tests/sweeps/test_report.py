@@ -1,5 +1,6 @@
 """What is said of a sweep's comparison that could not be drawn."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,17 @@ def warnings(folder: SweepFolder, caplog: pytest.LogCaptureFixture) -> list[str]
     tracking = TrackingConfig(enabled=False)
     Report(folder, Parent(folder.path, None, tracking)).finish()
     return [record.getMessage() for record in caplog.records]
+
+
+def test_a_drawing_under_way_at_the_end_is_given_up(folder: SweepFolder, caplog: pytest.LogCaptureFixture) -> None:
+    report = Report(folder, Parent(folder.path, None, TrackingConfig(enabled=False)))
+    report._start(alone=False)
+    under_way = report._process
+    report.finish()
+    assert under_way is not None
+    assert under_way.exitcode == -signal.SIGKILL
+    assert (folder.comparison / "table.md").is_file()
+    assert caplog.records == []
 
 
 def test_a_comparison_that_cannot_be_written_is_said(folder: SweepFolder, caplog: pytest.LogCaptureFixture) -> None:

@@ -37,12 +37,10 @@ def is_like(tensor: Tensor, weights: Tensor) -> bool:
     """Whether it is of that shape, and in that order in memory; strides of a single value mean nothing."""
     if tensor.shape != weights.shape:
         return False
-    if weights.is_contiguous() and tensor.is_contiguous():
+    if tensor.stride() == weights.stride():
         return True
-    by_channel = torch.channels_last
-    if weights.is_contiguous(memory_format=by_channel) and tensor.is_contiguous(memory_format=by_channel):
-        return True
-    return weights.stride() == tensor.stride()
+    orders = torch.contiguous_format, torch.channels_last
+    return any(all(t.is_contiguous(memory_format=order) for t in (tensor, weights)) for order in orders)
 
 
 def norm(gradients: Sequence[Tensor]) -> Tensor | None:
