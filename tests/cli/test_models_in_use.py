@@ -137,7 +137,7 @@ def test_registered_twice_generated_from_and_served(at: Path, vae: Vae, tmp_path
             f"models:/mine-encoder@champion  version 1{again}",
             f"models:/mine-decoder@champion  version 1{again}",
         ]
-    client = MlflowClient("sqlite:///mlflow.db")
+    client = MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db")
     (run,) = client.search_runs(["1"])
     for half in ("encoder", "decoder"):
         (version,) = client.search_model_versions(f"name='mine-{half}'")
