@@ -31,10 +31,10 @@ TINY = [
 BARE = [*TINY, "tracking=off", "hooks.gallery=null"]  # and with nothing but the training
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-NO_TILES = compiled.why_not(torch.bfloat16)
-needs_tiles = pytest.mark.skipif(NO_TILES is not None, reason=f"needs the kernels for tile units ({NO_TILES})")
-NO_VECTORS = compiled.why_not(torch.float32)
-needs_vectors = pytest.mark.skipif(NO_VECTORS is not None, reason=f"needs the kernels for vectors ({NO_VECTORS})")
+NO_BFLOAT16 = compiled.why_not(torch.bfloat16)
+needs_bfloat16 = pytest.mark.skipif(NO_BFLOAT16 is not None, reason=f"needs the kernels in bfloat16 ({NO_BFLOAT16})")
+NO_FLOAT32 = compiled.why_not(torch.float32)
+needs_float32 = pytest.mark.skipif(NO_FLOAT32 is not None, reason=f"needs the kernels in float32 ({NO_FLOAT32})")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from support import (
     Vae,
     command,
     continued,
-    needs_tiles,
+    needs_bfloat16,
     only_folder,
     results,
     run_process,
@@ -240,7 +240,7 @@ def test_changed_config_is_refused_unless_forced(vae: Vae, undisturbed: Path) ->
     assert status_of(Path("changed")) == "FINISHED"
 
 
-@needs_tiles
+@needs_bfloat16
 def test_other_kernels_are_refused_unless_forced(tmp_path: Path) -> None:
     killed = run_process("train", *BARE, *stop_at(6, signal.SIGKILL))
     assert "layers compiled for it" in killed.err

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from support import needs_tiles, operations
+from support import needs_bfloat16, operations
 from torch import Tensor, nn
 
 from vae_experiments.models.layers import (
@@ -17,7 +17,7 @@ from vae_experiments.models.layers import (
     compute_as_pytorch,
 )
 
-pytestmark = needs_tiles
+pytestmark = needs_bfloat16
 
 
 def network(relu: bool = True) -> Layers:

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from support import needs_vectors
+from support import needs_float32
 
-pytestmark = needs_vectors
+pytestmark = needs_float32
 
 ASK = """
 import torch

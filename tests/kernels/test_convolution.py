@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support import needs_tiles, needs_vectors, operations
+from support import needs_bfloat16, needs_float32, operations
 from torch import Tensor, nn
 
 from vae_experiments.kernels import compiled
@@ -29,8 +29,8 @@ from vae_experiments.models.layers import (
 )
 
 FORMATS = [
-    pytest.param(torch.bfloat16, marks=needs_tiles, id="bfloat16"),
-    pytest.param(torch.float32, marks=needs_vectors, id="float32"),
+    pytest.param(torch.bfloat16, marks=needs_bfloat16, id="bfloat16"),
+    pytest.param(torch.float32, marks=needs_float32, id="float32"),
 ]
 in_both_formats = pytest.mark.parametrize("precision", FORMATS)
 ROUNDING = {torch.bfloat16: 2**-8, torch.float32: 2**-19}  # of a result, and of the sums behind it
@@ -110,12 +110,29 @@ def test_a_convolution_is_pytorchs(
         assert distance(ours, exact) < ROUNDING[precision]
 
 
-@needs_vectors
+@needs_float32
 def test_a_cpu_without_avx512_computes_the_same(tmp_path: Path) -> None:
     chosen = ["-k", "test_a_convolution and float32", "-n0", "-q", "-o", f"cache_dir={tmp_path}"]
     environment = os.environ | {"ATEN_CPU_CAPABILITY": "avx2"}
     again = [sys.executable, "-m", "pytest", __file__, *chosen]
     ended = subprocess.run(again, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout
+    assert "skipped" not in ended.stdout.splitlines()[-1]
+
+
+WITHOUT_TILES = """
+import sys, pytest, torch
+torch.cpu._is_amx_tile_supported = lambda: False
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(not compiled.has_tiles(), reason="has none: all tests here say so")
+@pytest.mark.parametrize("file", ["test_convolution.py", "test_dense.py", "test_chain.py"])
+def test_a_cpu_without_tile_units_computes_the_same(file: str, tmp_path: Path) -> None:
+    chosen = ["-k", "not float32 and not without", "-n0", "-q", "-o", f"cache_dir={tmp_path}"]
+    again = [sys.executable, "-c", WITHOUT_TILES, str(Path(__file__).with_name(file)), *chosen]
+    ended = subprocess.run(again, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout
     assert "skipped" not in ended.stdout.splitlines()[-1]
 

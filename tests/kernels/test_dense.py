@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import needs_tiles
+from support import needs_bfloat16
 from torch import Tensor, nn
 
 from vae_experiments.models.architectures import MLP
 from vae_experiments.models.layers import Layers, Linear, by_kernels, compute_as_pytorch, compute_without_kernels
 
-pytestmark = needs_tiles
+pytestmark = needs_bfloat16
 ROUNDING = 2**-8  # of what is in bfloat16
 SUMMED = 2**-18  # of gradients, which are summed and kept in float32
 SIZES = [(2, 392), (392, 32), (1, 1), (33, 65), (500, 500), (1000, 3)]  # inputs and outputs

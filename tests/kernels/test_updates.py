@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import needs_vectors
+from support import needs_float32
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
@@ -14,7 +14,7 @@ from vae_experiments.kernels.updates import Trained
 from vae_experiments.training.adam import Adam
 from vae_experiments.training.step import gradient_norm
 
-pytestmark = needs_vectors
+pytestmark = needs_float32
 
 SHAPES = [(64, 32, 3, 3), (1,), (33,), (0,), (5, 3), (70, 129), (2, 3, 5, 7)]
 

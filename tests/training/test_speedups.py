@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from assembled import numbers, start
-from support import needs_gpu, needs_tiles, needs_vectors
+from support import needs_bfloat16, needs_float32, needs_gpu
 from torch import Tensor, nn
 
 from vae_experiments.data.batches import Images
@@ -83,7 +83,7 @@ def test_kernels_of_our_own_can_be_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "precision", [pytest.param("bfloat16", marks=needs_tiles), pytest.param("float32", marks=needs_vectors)]
+    "precision", [pytest.param("bfloat16", marks=needs_bfloat16), pytest.param("float32", marks=needs_float32)]
 )
 @pytest.mark.parametrize("key", ["kernels=true", "kernels=false", "rewritten_layers=false"])
 def test_a_run_remembers_whether_it_takes_them(key: str, precision: str) -> None:
@@ -92,7 +92,7 @@ def test_a_run_remembers_whether_it_takes_them(key: str, precision: str) -> None
     assert ("own updates" in run.identity["arithmetic"]) is (key != "kernels=false")
 
 
-@needs_vectors
+@needs_float32
 @pytest.mark.parametrize("keys", ["optimizer=sgd", "optimizer.fused=false"])
 def test_a_run_with_another_optimizer_has_no_updates_of_our_own(keys: str) -> None:
     assert "own updates" not in start(assembled.composed(keys)).identity["arithmetic"]

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
 FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-fopenmp", "-mfma")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
-TILES = (*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16")
+BF16 = (*AVX512, "-mavx512bf16")
+AMX = (*BF16, "-mamx-tile", "-mamx-bf16")
 LAYERS = {torch.bfloat16: "tiles", torch.float32: "vectors"}  # which library computes them
 
 
@@ -62,7 +63,7 @@ def _outcome(name: str) -> tuple[ctypes.CDLL | None, str | None]:
     flags = _flags(name)
     try:
         if flags is None:
-            units = "tile units (AMX)" if name == "tiles" else "vector units (AVX-512, AVX2)"
+            units = "bfloat16 units (AMX, AVX-512 BF16)" if name == "tiles" else "vector units (AVX-512, AVX2)"
             raise Missing(f"this CPU has no {units}")
         return _load(name, flags), None
     except Missing as missing:
@@ -72,7 +73,9 @@ def _outcome(name: str) -> tuple[ctypes.CDLL | None, str | None]:
 def _flags(name: str) -> tuple[str, ...] | None:
     """Those by which gcc may use the CPU's units that a library is made for; None where there are none."""
     if name == "tiles":
-        return (*FLAGS, *TILES) if has_tiles() else None
+        if has_tiles():
+            return *FLAGS, *AMX
+        return (*FLAGS, *BF16) if torch.cpu._is_avx512_bf16_supported() else None
     return {"AVX512": (*FLAGS, *AVX512), "AVX2": (*FLAGS, "-mavx2")}.get(torch.backends.cpu.get_cpu_capability())
 
 

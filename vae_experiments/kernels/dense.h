@@ -31,6 +31,14 @@ typedef struct {
     float *biases;
 } Dense;
 
+/* Of A [rows][values], tiles that lie so far apart, and B [values][columns]: sums [2][2][16][16]. */
+static void multiply_part(const bf16 *a, size_t a_next, size_t a_step, const bf16 *b, size_t b_next, int rows,
+                          int values, int columns, const int first, float *sums) {
+    Product product = {{a, a + a_next}, {b, b + b_next}, least(SIDE, rows), pairs_of(values),
+                       1, (int)up(values, DEPTH) / DEPTH, DEPTH, a_step, &(Run){0, 0}};
+    multiply_some(&product, first, rows, columns, sums);
+}
+
 enum { PART = 16 * 1024 }; /* wide values of the whole batch that are worked on at a time: 32 KiB of them */
 
 /* Values [batch][pitch], `count` of each row, as [count / 32][rows][32]; what is added stays zero. */
@@ -90,10 +98,12 @@ static void outer(const Dense *d, int first, int blocks, const bf16 *wide, bf16 
     float sums[4 * SUMS] __attribute__((aligned(64)));
     size_t half = (size_t)d->rows * SIDE;
     for (int block = 0; block < blocks; block++) {
+        int w = first + block * DEPTH;
         couple(wide + (size_t)block * d->staged_rows * DEPTH, d->rows / 2, DEPTH, coupled, NULL);
         for (int n = 0; n < d->columns; n += DEPTH) {
-            multiply(d->turned + (size_t)n * d->rows, half, TILE, coupled, half, d->rows / DEPTH, 1, 1, sums);
-            put_outer(d, sums, n, first + block * DEPTH);
+            multiply_part(d->turned + (size_t)n * d->rows, half, TILE, coupled, half, d->narrow - n, d->batch,
+                          d->wide - w, 1, sums);
+            put_outer(d, sums, n, w);
         }
     }
 }
@@ -107,8 +117,9 @@ static void gather(const Dense *d, int first, int blocks, const bf16 *wide, bf16
         }
     for (int b = 0; b < d->rows; b += DEPTH)
         for (int n = 0; n < d->columns; n += DEPTH, sums += 4 * SUMS)
-            multiply(wide + (size_t)b * DEPTH, TILE, (size_t)d->staged_rows * DEPTH,
-                     packed + (size_t)n / SIDE * blocks * TILE, (size_t)blocks * TILE, blocks, 0, 1, sums);
+            multiply_part(wide + (size_t)b * DEPTH, TILE, (size_t)d->staged_rows * DEPTH,
+                          packed + (size_t)n / SIDE * blocks * TILE, (size_t)blocks * TILE, d->batch - b,
+                          blocks * DEPTH, d->narrow - n, 0, sums);
 }
 
 static void scatter(const Dense *d, int first, int blocks, bf16 *packed) {
@@ -122,8 +133,8 @@ static void scatter(const Dense *d, int first, int blocks, bf16 *packed) {
                           d->narrow - n, d->wide - m, packed + ((size_t)half * k_tiles + k) * TILE);
             }
         for (int b = 0; b < d->rows; b += DEPTH) {
-            multiply(d->staged + (size_t)b * DEPTH, TILE, (size_t)d->staged_rows * DEPTH, packed,
-                     (size_t)k_tiles * TILE, k_tiles, 1, 1, sums);
+            multiply_part(d->staged + (size_t)b * DEPTH, TILE, (size_t)d->staged_rows * DEPTH, packed,
+                          (size_t)k_tiles * TILE, d->batch - b, d->narrow, d->wide - w, 1, sums);
             put_values(d, sums, b, w, d->wide, d->wide_out);
         }
     }
@@ -140,7 +151,7 @@ static void compute_part(const void *plan, Image *part) {
     if (d->gradient) outer(d, first, blocks, part->memory, part->memory + d->coupled_at);
     if (d->narrow_out) gather(d, first, blocks, part->memory, part->memory + d->packed_at, part->sums);
     if (d->wide_out) scatter(d, first, blocks, part->memory + d->packed_at);
-    if (part->is_last) _tile_release();
+    if (part->is_last) release();
 }
 
 /* What the threads have gathered, of 32 rows. */

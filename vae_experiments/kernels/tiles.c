@@ -1,8 +1,8 @@
-/* Layers in bfloat16 on a CPU's tile units (AMX), forwards and backwards, with the bias and the ReLU behind them: here
+/* Layers in bfloat16 on a CPU's units for it, forwards and backwards, with the bias and the ReLU behind them: here
  * convolutions, in dense.h dense ones.
  *
- * A tile is 16 rows of 64 bytes. `tdpbf16ps` adds A x B to C: A 16 x 32, B 32 x 16, stored as 16 rows of pairs, and C
- * 16 x 16 in float32. All of it is such products:
+ * A tile is 16 rows of 64 bytes, and all of it products of tiles that add A x B to C: A 16 x 32, B 32 x 16, stored as 16
+ * rows of pairs, and C 16 x 16 in float32:
  *   - a convolution: A 16 pixels next to each other by 32 channels, B the weights of one tap of the kernel;
  *   - the weights' gradient: A 16 channels of the one image by 32 pixels, B these pixels, shifted by a tap, by 16
  *     channels of the other.
@@ -10,8 +10,6 @@
  * were the channels of one pixel, so that a kernel of one tap is left ("patches").
  */
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "layout.h"
 typedef uint16_t bf16, Number; /* that images consist of */
@@ -25,30 +23,55 @@ enum {
     SEGMENT = 16,             /* at most so many values in a row of a patch */
 };
 
-/* What was written is in memory from here on: gcc's intrinsics that load tiles do not say that they read it. */
-#define SETTLE __asm__ volatile("" ::: "memory")
+/* One or two tiles of A, whose rows lie `a_pitch` apart, with one or two of B, summed over steps. These come in runs: of
+ * each, the first tiles lie at `a` and `b` from where A and B begin, those of the next step a_step and TILE further. Of
+ * A only so many rows are wanted, and only so many pairs in a row of it are not zero: units may leave out the others. */
+typedef struct { size_t a, b; } Run;
+typedef struct {
+    const bf16 *a[2], *b[2];
+    int rows, pairs, n_runs, steps;
+    size_t a_pitch, a_step;
+    const Run *runs;
+} Product;
 
-/* Linux gives tiles to those processes that ask for them. 0 if it does, and the CPU has all that is used here. */
+/* Of so many values in a row. */
+static inline int pairs_of(int values) { return least(SIDE, (values + 1) / 2); }
+
+/* How they are made: `configure` for so many rows before a thread's first product, `release` after its last, and
+ *
+ *   multiply(product, first, a_tiles, b_tiles, sums)
+ *
+ * for sums [2][2][16][16], by tiles of A and of B, += their products, or = if `first`. Of FEW written channels, a
+ * convolution is faster along the read ones. */
+#ifdef __AMX_BF16__
+#include "amx.h"
+#else
+#include "dots.h"
+#endif
+
+/* The same of as many tiles, one or two, as there are in so many rows and columns. */
+static inline void multiply_some(const Product *p, int first, int rows, int columns, float *sums) {
+    int a_tiles = rows > SIDE ? 2 : 1, b_tiles = columns > SIDE ? 2 : 1;
+    switch (4 * first + 2 * (a_tiles - 1) + b_tiles - 1) {
+#define CASE(first, a_tiles, b_tiles)                           \
+    case 4 * first + 2 * (a_tiles - 1) + b_tiles - 1:           \
+        multiply(p, first, a_tiles, b_tiles, sums);             \
+        break;
+        CASE(0, 1, 1) CASE(0, 1, 2) CASE(0, 2, 1) CASE(0, 2, 2) CASE(1, 1, 1) CASE(1, 1, 2) CASE(1, 2, 1) CASE(1, 2, 2)
+#undef CASE
+    }
+}
+
+/* 0 if the CPU has all that is used here. */
 int request(void) {
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
     __builtin_cpu_init();
-    if (!__builtin_cpu_supports("amx-bf16") || !__builtin_cpu_supports("avx512bf16")) return -1;
-    if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq")) return -1;
-    if (!__builtin_cpu_supports("avx512vl")) return -1;
-    return (int)syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
+    if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512bw")) return -1;
+    if (!__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) return -1;
+    return request_units();
 }
 
 static inline __mmask32 first32(int n) { return n >= 32 ? 0xffffffffu : n <= 0 ? 0 : (1u << n) - 1; }
 static inline __mmask16 first16(int n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
-
-/* Tiles 0 to 3 add up, 4 and 5 are A, 6 and 7 B. */
-static void configure(int rows) {
-    struct { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } tiles
-        __attribute__((aligned(64))) = {.palette = 1};
-    for (int t = 0; t < 8; t++) tiles.row_bytes[t] = 64, tiles.rows[t] = (uint8_t)(t < 6 ? rows : SIDE);
-    SETTLE;
-    _tile_loadconfig(&tiles);
-}
 
 /* ---- images, made ready for tiles ---- */
 
@@ -212,11 +235,12 @@ static void pack_tile(const float *from, int64_t read, int64_t written, int n_re
 typedef struct {
     Work work;
     Layout layout;
-    int as_patches, depth, written_tiles, kernel_tiles; /* tiles of all taps for 16 channels */
+    int as_patches, is_thin, depth, written_tiles, kernel_tiles; /* tiles of all taps for 16 channels */
     Grid grid;
     size_t staged; /* values of an image on its grid */
     bf16 *packed;
     float *biases;
+    Run runs[MOST_TAPS]; /* one for each tap */
 } Plan;
 
 /* Tile after tile: for 16 written channels, for a tap, for 32 read ones. */
@@ -258,53 +282,84 @@ static inline void put(const float *first, const float *second, const float *bia
 }
 
 static inline __attribute__((always_inline)) void convolve_class(const Plan *p, const Class *class, int tile,
-                                                                 const int both, int rows, Image *image) {
-    float sums[4][SUMS] __attribute__((aligned(64)));
+                                                                 const int tiles, int rows, Image *image) {
+    float sums[2][2 * SUMS] __attribute__((aligned(64)));
     const Shape *s = &p->work.shape;
     const Layout *l = &p->layout;
     const float *bias = p->biases + tile * SIDE;
     int across = (class->columns + rows - 1) / rows, blocks = class->rows * across;
-    int columns = p->grid.columns, k_tiles = p->depth / DEPTH, left = s->out_channels - tile * SIDE;
-    size_t a_pitch = (size_t)l->in_step * p->depth * sizeof(bf16);
-    size_t out_pitch = (size_t)l->out_step * s->out_channels;
-    const bf16 *b0 = p->packed + (size_t)tile * p->kernel_tiles * TILE, *b1 = b0 + (size_t)p->kernel_tiles * TILE;
+    int left = s->out_channels - tile * SIDE;
+    int n_values = s->channels * (p->as_patches ? s->kernel * s->kernel : 1);
+    size_t out_pitch = (size_t)l->out_step * s->out_channels, of_tile = (size_t)p->kernel_tiles * TILE;
+    const bf16 *b = p->packed + tile * of_tile;
+    Product product = {.b = {b, b + of_tile}, .rows = rows, .pairs = pairs_of(n_values),
+                       .n_runs = class->last_tap - class->first_tap, .steps = p->depth / DEPTH,
+                       .a_pitch = (size_t)l->in_step * p->depth, .a_step = DEPTH, .runs = p->runs + class->first_tap};
     for (int block = 0; block < blocks; block += 2) {
         fetch(&image->next);
-        const bf16 *a[2];
         bf16 *to[2];
         for (int i = 0; i < 2; i++) { /* the last one twice, if need be */
             int m = least(block + i, blocks - 1), u = m / across, v = least(m % across * rows, class->columns - rows);
-            a[i] = image->memory + ((size_t)u * columns + v) * l->in_step * p->depth;
+            product.a[i] = image->memory + ((size_t)u * p->grid.columns + v) * l->in_step * p->depth;
             int row = class->row + u * l->out_step, column = class->column + v * l->out_step;
             to[i] = image->y + ((size_t)row * s->out_width + column) * s->out_channels + tile * SIDE;
         }
-        SETTLE;
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-        for (int t = class->first_tap; t < class->last_tap; t++) {
-            size_t a_at = ((size_t)l->taps[t].y * columns + l->taps[t].x) * p->depth;
-            size_t b_at = (size_t)l->taps[t].weights * k_tiles * TILE;
-            for (int k = 0; k < k_tiles; k++, a_at += DEPTH, b_at += TILE) {
-                _tile_loadd(6, b0 + b_at, 64);
-                _tile_loadd(4, a[0] + a_at, a_pitch);
-                _tile_loadd(5, a[1] + a_at, a_pitch);
-                _tile_dpbf16ps(0, 4, 6);
-                _tile_dpbf16ps(2, 5, 6);
-                if (both) {
-                    _tile_loadd(7, b1 + b_at, 64);
-                    _tile_dpbf16ps(1, 4, 7);
-                    _tile_dpbf16ps(3, 5, 7);
-                }
-            }
+        multiply(&product, 1, 2, tiles, sums[0]);
+        for (int i = 0; i < 2; i++)
+            put(sums[i], tiles > 1 ? sums[i] + SUMS : NULL, bias, p->work.relu, rows, left, to[i], out_pitch);
+    }
+}
+
+/* Weights [written][tap][depth]. */
+static void pack_thin(const void *plan, int o) {
+    const Plan *p = plan;
+    const Shape *s = &p->work.shape;
+    const Weights *w = &p->work.w;
+    bf16 *to = p->packed + (size_t)o * p->layout.n_taps * p->depth;
+    for (int t = 0; t < p->layout.n_taps; t++) {
+        const float *tap = at_tap(p->work.weights, w, s->kernel, p->layout.taps[t].weights) + o * w->written;
+        for (int c = 0; c < p->depth; c += DEPTH, to += DEPTH) {
+            float values[DEPTH] = {0};
+            for (int i = 0; i < least(DEPTH, s->channels - c); i++) values[i] = tap[(c + i) * w->read];
+            __m512 low = _mm512_loadu_ps(values), high = _mm512_loadu_ps(values + SIDE);
+            _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(high, low));
         }
-        _tile_stored(0, sums[0], 64);
-        if (both) _tile_stored(1, sums[1], 64);
-        put(sums[0], both ? sums[1] : NULL, bias, p->work.relu, rows, left, to[0], out_pitch);
-        _tile_stored(2, sums[2], 64);
-        if (both) _tile_stored(3, sums[3], 64);
-        put(sums[2], both ? sums[3] : NULL, bias, p->work.relu, rows, left, to[1], out_pitch);
+    }
+}
+
+/* One class of an image's pixels, some of them at a time. */
+static void convolve_thin(const Plan *p, const Class *class, Image *image) {
+    enum { PIXELS = 8 };
+    const Shape *s = &p->work.shape;
+    const Layout *l = &p->layout;
+    const __m256 least_value = _mm256_set1_ps(p->work.relu ? 0 : -__builtin_inff());
+    int pixels = class->rows * class->columns;
+    for (int m = 0; m < pixels; m += PIXELS) {
+        const bf16 *from[PIXELS];
+        bf16 *to[PIXELS];
+        for (int i = 0; i < PIXELS; i++) { /* the last one again and again, if need be */
+            int u = least(m + i, pixels - 1) / class->columns, v = least(m + i, pixels - 1) % class->columns;
+            from[i] = image->memory + ((size_t)u * l->columns + v) * l->in_step * p->depth;
+            int row = class->row + u * l->out_step, column = class->column + v * l->out_step;
+            to[i] = image->y + ((size_t)row * s->out_width + column) * s->out_channels;
+        }
+        for (int o = 0; o < s->out_channels; o++) {
+            const bf16 *b = p->packed + (size_t)(o * l->n_taps + class->first_tap) * p->depth;
+            __m512 sums[PIXELS] = {0};
+            for (int t = class->first_tap; t < class->last_tap; t++)
+                for (int c = 0; c < p->depth; c += DEPTH, b += DEPTH) {
+                    __m512bh of_b = (__m512bh)_mm512_loadu_si512(b);
+                    for (int i = 0; i < PIXELS; i++)
+                        sums[i] = _mm512_dpbf16_ps(
+                            sums[i], (__m512bh)_mm512_loadu_si512(from[i] + p->runs[t].a + c), of_b);
+                }
+            float each[PIXELS];
+            for (int i = 0; i < PIXELS; i++) each[i] = _mm512_reduce_add_ps(sums[i]);
+            __m256 y = _mm256_add_ps(_mm256_loadu_ps(each), _mm256_set1_ps(p->biases[o]));
+            bf16 rounded[PIXELS];
+            _mm_storeu_si128((__m128i *)rounded, (__m128i)_mm256_cvtneps_pbh(_mm256_max_ps(least_value, y)));
+            for (int i = 0; i < PIXELS; i++) to[i][o] = rounded[i];
+        }
     }
 }
 
@@ -317,19 +372,23 @@ static void convolve_image(const void *plan, Image *image) {
     divide(&image->next, s->out_height * s->out_width / SIDE / 2 * ((p->written_tiles + 1) / 2) + 1);
     for (int c = 0; c < p->layout.n_classes; c++) {
         const Class *class = &p->layout.classes[c];
+        if (p->is_thin) {
+            convolve_thin(p, class, image);
+            continue;
+        }
         int across = (class->columns + SIDE - 1) / SIDE, rows = (class->columns + across - 1) / across;
         if (rows != image->configured) configure(image->configured = rows);
         for (int tile = 0; tile < p->written_tiles; tile += 2)
-            if (tile + 1 < p->written_tiles) convolve_class(p, class, tile, 1, rows, image);
-            else convolve_class(p, class, tile, 0, rows, image);
+            if (tile + 1 < p->written_tiles) convolve_class(p, class, tile, 2, rows, image);
+            else convolve_class(p, class, tile, 1, rows, image);
     }
-    if (image->is_last) _tile_release();
+    if (image->is_last && !p->is_thin) release();
 }
 
 static int run_convolution(const Work *asked, int transposed) {
     const Shape *s = &asked->shape;
     int as_patches = !transposed && has_patches(s), depth = as_patches ? DEPTH : (int)up(s->channels, DEPTH);
-    Plan p = {.work = *asked, .as_patches = as_patches, .depth = depth};
+    Plan p = {.work = *asked, .as_patches = as_patches, .is_thin = !as_patches && s->out_channels <= FEW, .depth = depth};
     Layout *l = &p.layout;
     if (as_patches) /* one tap, which leads to the patch of that pixel */
         lay_out(l, &(Shape){.out_height = s->out_height, .out_width = s->out_width, .kernel = 1, .stride = 1}, 0);
@@ -337,6 +396,9 @@ static int run_convolution(const Work *asked, int transposed) {
     p.written_tiles = (int)up(s->out_channels, SIDE) / SIDE;
     p.kernel_tiles = (as_patches ? 1 : s->kernel * s->kernel) * (depth / DEPTH);
     p.grid = (Grid){1, l->rows, l->columns, depth, l->top, l->left, 0};
+    for (int t = 0; t < l->n_taps; t++)
+        p.runs[t] = (Run){((size_t)l->taps[t].y * l->columns + l->taps[t].x) * depth,
+                          (size_t)l->taps[t].weights * (depth / DEPTH) * TILE};
     p.staged = up((size_t)l->rows * l->columns * depth, DEPTH);
     size_t packed_size = (size_t)p.written_tiles * p.kernel_tiles * TILE;
     int biases = (p.written_tiles + 1) * SIDE;
@@ -345,7 +407,8 @@ static int run_convolution(const Work *asked, int transposed) {
     p.biases = (float *)(p.packed + packed_size);
     copy_biases(asked, biases, p.biases);
     p.work.memory = p.work.zeroed = p.staged + (as_patches ? padded(s).size : 0);
-    p.work.pieces_before = p.written_tiles, p.work.prepare = pack, p.work.compute = convolve_image;
+    p.work.pieces_before = p.is_thin ? s->out_channels : p.written_tiles;
+    p.work.prepare = p.is_thin ? pack_thin : pack, p.work.compute = convolve_image;
     return run(&p.work);
 }
 
@@ -390,45 +453,6 @@ static void couple(const bf16 *pixels, int pairs, int depth, bf16 *even, bf16 *o
     }
 }
 
-/* sums += A x B, or = if `first`, for 16 or, if `both`, 32 rows of A and 32 columns of B; summed over are so many
- * steps of 32, whose tiles of A lie `a_step` apart. */
-static inline __attribute__((always_inline)) void multiply(const bf16 *a, size_t a_next, size_t a_step, const bf16 *b,
-                                                           size_t b_next, int steps, const int first, const int both,
-                                                           float *sums) {
-    SETTLE;
-    if (first) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    } else {
-        _tile_loadd(0, sums, 64);
-        _tile_loadd(1, sums + SUMS, 64);
-        if (both) {
-            _tile_loadd(2, sums + 2 * SUMS, 64);
-            _tile_loadd(3, sums + 3 * SUMS, 64);
-        }
-    }
-    for (int step = 0; step < steps; step++, a += a_step, b += TILE) {
-        _tile_loadd(4, a, 64);
-        _tile_loadd(6, b, 64);
-        _tile_loadd(7, b + b_next, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        if (both) {
-            _tile_loadd(5, a + a_next, 64);
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_dpbf16ps(3, 5, 7);
-        }
-    }
-    _tile_stored(0, sums, 64);
-    _tile_stored(1, sums + SUMS, 64);
-    if (both) {
-        _tile_stored(2, sums + 2 * SUMS, 64);
-        _tile_stored(3, sums + 3 * SUMS, 64);
-    }
-}
-
 /* `count` of 16 weights, of read channels one after another from q on, to where they lie. */
 static inline void put_weights(__m512 values, float *to, const Weights *w, const Shape *s, int as_patches, int tap,
                                int q, int count) {
@@ -448,7 +472,7 @@ static inline void put_weights(__m512 values, float *to, const Weights *w, const
 typedef struct {
     Work work;
     int as_patches, kernel, step, parities; /* 2 where pixels are paired anew for odd shifts */
-    int pixels, pairs, g_tiles;             /* of g; of a plane of x; of the channels of g */
+    int pixels, pairs, x_values, g_tiles;   /* of g; of a plane of x; in a pixel of x; of the channels of g */
     Grid grid, g_grid;
 } Gradient;
 
@@ -473,6 +497,8 @@ static void add_gradient(const void *plan, Image *image) {
     }
     turn(g_staged, p->pixels, g_depth, p->g_tiles, g_turned);
 
+    Product product = {.rows = SIDE, .pairs = SIDE, .n_runs = 1, .steps = p->pixels / DEPTH, .a_pitch = DEPTH,
+                       .a_step = TILE, .runs = &(Run){0, 0}};
     divide(&image->next, g_twos * x_twos * taps);
     if (!image->configured) configure(image->configured = SIDE);
     for (int two = 0; two < g_twos; two++)
@@ -486,10 +512,10 @@ static void add_gradient(const void *plan, Image *image) {
                 const bf16 *b = x_tiles + (shift % 2 * planes + plane) * x_plane + c * 2 * x_tile + shift / 2 * DEPTH;
                 float *to = image->sums + (((size_t)two * x_twos + c) * taps + tap) * 4 * SUMS;
                 fetch(&image->next);
-                if (2 * two + 1 < p->g_tiles) multiply(a, g_tile, TILE, b, x_tile, p->pixels / DEPTH, 0, 1, to);
-                else multiply(a, g_tile, TILE, b, x_tile, p->pixels / DEPTH, 0, 0, to);
+                product.a[0] = a, product.a[1] = a + g_tile, product.b[0] = b, product.b[1] = b + x_tile;
+                multiply_some(&product, 0, s->out_channels - two * DEPTH, p->x_values - c * DEPTH, to);
             }
-    if (image->is_last) _tile_release();
+    if (image->is_last) release();
 }
 
 /* The threads' sums for one channel of g. */
@@ -521,7 +547,9 @@ static int run_gradient(const Work *asked) {
     int pixels = (int)up((size_t)s->out_height * columns, DEPTH);
     int pairs = (int)up(most(rows * columns, pixels + reach * columns + reach), 2) / 2 + 1;
     int depth = as_patches ? DEPTH : (int)up(s->channels, DEPTH), g_depth = (int)up(s->out_channels, DEPTH);
-    Gradient p = {*asked, as_patches, kernel, step, parities, pixels, pairs, (int)up(s->out_channels, SIDE) / SIDE,
+    int x_values = s->channels * (as_patches ? s->kernel * s->kernel : 1);
+    Gradient p = {*asked, as_patches, kernel, step, parities,
+                  pixels, pairs, x_values, (int)up(s->out_channels, SIDE) / SIDE,
                   {step, rows, columns, depth, padding, padding, (size_t)(2 * pairs + 2) * depth},
                   {1, s->out_height, columns, g_depth, 0, 0, (size_t)pixels * g_depth}};
     /* A thread's memory: both images on their grids and the border of the patches, which begin as zeros; then tiles. */

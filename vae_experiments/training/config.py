@@ -26,9 +26,9 @@ class TrainerConfig:
         eval_batch_size: images per validation batch; changes memory and speed, never a figure.
         channels_last: weights and batches in the order of memory in which convolutions are fast.
         rewritten_layers: layers computed in the way that is fast, see models/layers.py; else PyTorch's way.
-        kernels: convolutions and dense layers by kernels of our own for a CPU's tile units (in bfloat16: AMX),
-            convolutions for its vector units (in float32: AVX-512, AVX2), the gradient's norm and Adam's updates; gcc
-            compiles them when they are first wanted, without one they are PyTorch's.
+        kernels: convolutions and dense layers by kernels of our own in bfloat16 (on a CPU with AMX or AVX-512 BF16),
+            convolutions in float32 (with AVX-512 or AVX2), the gradient's norm and Adam's updates; gcc compiles them
+            when they are first wanted, without one they are PyTorch's.
         keep_memory: on Linux, freed buffers stay with the process; a matter of the whole process.
         flush_denormals: on the CPU, numbers below 1e-38 are zero; a matter of the whole process, too.
     """
