@@ -88,7 +88,7 @@ static void put_outer(const Dense *d, const float *sums, int narrow, int wide) {
         float *to = d->gradient + n * d->narrow_step + w * d->wide_step;
         __m512i r[SIDE];
         for (int i = 0; i < SIDE; i++) r[i] = _mm512_load_si512(sums + i * SIDE);
-        if (d->widens) transpose(r);
+        if (d->widens) transpose_words(r);
         for (int i = 0; i < least(SIDE, rows); i++, to += d->widens ? d->wide_step : d->narrow_step)
             _mm512_mask_storeu_ps(to, first16(columns), (__m512)r[i]);
     }

@@ -5,7 +5,7 @@
 
 enum {
     MOST_ROWS = 14, /* that are summed at a time: of 32 registers, B takes two and A one */
-    FEW = 4,
+    FEW = 4, SQUARES_PAY = 1,
 };
 
 static int request_units(void) { return 0; }

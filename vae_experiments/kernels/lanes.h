@@ -1,4 +1,5 @@
 /* Vectors of float32, as wide as the CPU has them. */
+#pragma once
 #include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
@@ -40,14 +41,14 @@ static inline float summed(vector x) {
     return each[0];
 }
 
-/* 0 if the CPU has all that is used here. */
-int request(void) {
+/* Whether the CPU has all that is used for them. */
+static int has_lanes(void) {
     __builtin_cpu_init();
-    if (!__builtin_cpu_supports("fma")) return -1;
+    if (!__builtin_cpu_supports("fma")) return 0;
 #ifdef __AVX512F__
-    if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq")) return -1;
-    return __builtin_cpu_supports("avx512vl") ? 0 : -1;
+    if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq")) return 0;
+    return __builtin_cpu_supports("avx512vl") != 0;
 #else
-    return __builtin_cpu_supports("avx2") ? 0 : -1;
+    return __builtin_cpu_supports("avx2") != 0;
 #endif
 }

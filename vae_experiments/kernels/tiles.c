@@ -9,11 +9,10 @@
  * Where the channels are so few that the whole kernel sees no more than 32 values, these are written out as if they
  * were the channels of one pixel, so that a kernel of one tap is left ("patches").
  */
-#include <immintrin.h>
-
 #include "layout.h"
 typedef uint16_t bf16, Number; /* that images consist of */
 #include "run.h"
+#include "weights.h"
 
 enum {
     SIDE = 16,                /* of a tile of float32 */
@@ -63,12 +62,7 @@ static inline void multiply_some(const Product *p, int first, int rows, int colu
 }
 
 /* 0 if the CPU has all that is used here. */
-int request(void) {
-    __builtin_cpu_init();
-    if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512bw")) return -1;
-    if (!__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) return -1;
-    return request_units();
-}
+int request(void) { return has_lanes() && __builtin_cpu_supports("avx512bf16") ? request_units() : -1; }
 
 static inline __mmask32 first32(int n) { return n >= 32 ? 0xffffffffu : n <= 0 ? 0 : (1u << n) - 1; }
 static inline __mmask16 first16(int n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
@@ -181,7 +175,7 @@ static inline void fetch(Ahead *a) {
 }
 
 /* 16 x 16 words of 32 bits. */
-static inline void transpose(__m512i r[SIDE]) {
+static inline void transpose_words(__m512i r[SIDE]) {
     __m512i t[SIDE];
     for (int i = 0; i < 16; i += 2) {
         t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
@@ -225,10 +219,28 @@ static void pack_tile(const float *from, int64_t read, int64_t written, int n_re
         __m512 high = _mm512_maskz_loadu_ps(first16(n_second), second);
         r[i] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
     }
-    if (along_read) transpose(r);
+    if (along_read) transpose_words(r);
     for (int i = 0; i < SIDE; i++, to += DEPTH)
         _mm512_store_si512(to, along_read ? r[i] : _mm512_permutexvar_epi16(order, r[i]));
 }
+
+/* `count` of 16 weights, of read channels one after another from q on, to where they lie. */
+static inline void put_row(__m512 values, float *to, const Weights *w, const Shape *s, int as_patches, int tap,
+                               int q, int count) {
+    if (!as_patches && w->read == 1) {
+        _mm512_mask_storeu_ps((float *)at_tap(to, w, s->kernel, tap) + q, first16(count), values);
+        return;
+    }
+    float each[SIDE];
+    _mm512_storeu_ps(each, values);
+    for (int i = 0; i < count; i++) {
+        if (as_patches) tap = (q + i) / s->channels;
+        int channel = as_patches ? (q + i) % s->channels : q + i;
+        ((float *)at_tap(to, w, s->kernel, tap))[channel * w->read] = each[i];
+    }
+}
+
+#include "tile_squares.h"
 
 /* ---- convolution ---- */
 
@@ -387,6 +399,7 @@ static void convolve_image(const void *plan, Image *image) {
 
 static int run_convolution(const Work *asked, int transposed) {
     const Shape *s = &asked->shape;
+    if (!transposed && is_winograd(s)) return run_squares(asked);
     int as_patches = !transposed && has_patches(s), depth = as_patches ? DEPTH : (int)up(s->channels, DEPTH);
     Plan p = {.work = *asked, .as_patches = as_patches, .is_thin = !as_patches && s->out_channels <= FEW, .depth = depth};
     Layout *l = &p.layout;
@@ -425,7 +438,7 @@ static void turn(const bf16 *pixels, int count, int depth, int tiles, bf16 *to) 
                 __m512i odd = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(from + depth)));
                 r[i] = _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
             }
-            transpose(r);
+            transpose_words(r);
             for (int i = 0; i < SIDE; i++, to += DEPTH) _mm512_store_si512(to, r[i]);
         }
 }
@@ -450,22 +463,6 @@ static void couple(const bf16 *pixels, int pairs, int depth, bf16 *even, bf16 *o
             }
             a = d;
         }
-    }
-}
-
-/* `count` of 16 weights, of read channels one after another from q on, to where they lie. */
-static inline void put_weights(__m512 values, float *to, const Weights *w, const Shape *s, int as_patches, int tap,
-                               int q, int count) {
-    if (!as_patches && w->read == 1) {
-        _mm512_mask_storeu_ps((float *)at_tap(to, w, s->kernel, tap) + q, first16(count), values);
-        return;
-    }
-    float each[SIDE];
-    _mm512_storeu_ps(each, values);
-    for (int i = 0; i < count; i++) {
-        if (as_patches) tap = (q + i) / s->channels;
-        int channel = as_patches ? (q + i) % s->channels : q + i;
-        ((float *)at_tap(to, w, s->kernel, tap))[channel * w->read] = each[i];
     }
 }
 
@@ -531,12 +528,13 @@ static void put_gradient(const void *plan, int o, const float *sums, size_t next
             const float *from = sums + tile * SUMS + o % SIDE * SIDE;
             __m512 sum = _mm512_load_ps(from);
             for (int i = 1; i < team; i++) sum = _mm512_add_ps(sum, _mm512_load_ps(from + i * next));
-            put_weights(sum, to, &p->work.w, s, p->as_patches, t, q, least(SIDE, values_read - q));
+            put_row(sum, to, &p->work.w, s, p->as_patches, t, q, least(SIDE, values_read - q));
         }
 }
 
 static int run_gradient(const Work *asked) {
     const Shape *s = &asked->shape;
+    if (is_winograd(s)) return run_squares_gradient(asked);
     int as_patches = has_patches(s), kernel = as_patches ? 1 : s->kernel, step = as_patches ? 1 : s->stride;
     int padding = as_patches ? 0 : s->padding, taps = kernel * kernel, planes = step * step;
     /* Both grids have rows of the same length, so that a tap is a shift of one against the other. */

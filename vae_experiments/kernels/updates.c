@@ -7,6 +7,9 @@
 
 #include "lanes.h"
 
+/* 0 if the CPU has all that is used here. */
+int request(void) { return has_lanes() ? 0 : -1; }
+
 enum {
     PIECES = 64,    /* of all weights together, shared by the threads */
     SECTION = 4096, /* numbers that are summed in float32; beyond, in float64 */

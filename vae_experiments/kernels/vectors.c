@@ -3,13 +3,16 @@
  * All of it is one kind of product, sums[m][n] += x[m_at[m] + k_at[k]] * b[k][n], where two tables say where x lies:
  *   - a convolution: m are pixels, k the values that the kernel sees (a channel under a tap), n the written channels;
  *   - the weights' gradient: m are the values, k the pixels, n the gradient's channels;
- *   - what winograd.h makes of either, of the kernels that it suits.
+ *   - what vector_squares.h makes of either, of the kernels that it suits.
  */
 #include "layout.h"
 typedef float Number; /* that images consist of */
 #include "run.h"
 #include "products.h"
-#include "winograd.h"
+#include "vector_squares.h"
+
+/* 0 if the CPU has all that is used here. */
+int request(void) { return has_lanes() ? 0 : -1; }
 
 enum {
     SECTION = 108, /* pixels whose sums are kept at a time; a multiple of ROWS */

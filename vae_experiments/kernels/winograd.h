@@ -1,250 +1,68 @@
-/* Convolutions with kernels of 3 x 3 and a stride of 1 by Winograd's minimal filtering, F(2 x 2, 3 x 3) (Lavin and Gray
- * 2016): of each square of 2 x 2 output pixels, 16 products instead of 36.
+/* Winograd's minimal filtering, F(2 x 2, 3 x 3) (Lavin and Gray 2016): of a kernel of 3 x 3 with a stride of 1, each
+ * square of 2 x 2 output pixels takes 16 products instead of 36.
  *
  * The 4 x 4 pixels d that a square sees become v = B' d B, a kernel w becomes u = G w G', and what comes out is
- * A' (v * u) A, where the products of all squares and channels are 16 products of matrices. The weights' gradient is
- * the same read backwards: G' (v * (A g A')) G. Rounding errors are of the size of the plain sums'; but what is not a
- * number, or infinite, makes all of the squares so that see it.
+ * A' (v * u) A. The weights' gradient is the same read backwards: G' (v * (A g A')) G. All squares and channels together
+ * make 16 products of matrices, one for each place in 4 x 4. What is not a number, or infinite, makes all of the squares
+ * so that see it.
  */
+#include "lanes.h"
 
-enum {
-    SQUARES = 60, /* at a time */
-    PLACES = 16,  /* in a square's 4 x 4 pixels */
-};
+enum { PLACES = 16 };
 
-static int is_winograd(const Shape *s) {
-    return s->kernel == 3 && s->stride == 1 && s->channels >= LANES && s->out_channels >= LANES;
-}
-
-/* So many values, never a multiple of a cache's size. */
-static size_t plane(int squares, int depth) { return ((size_t)filled(squares) * depth) | LANES; }
-
-static Plan plan_squares(const Work *asked) {
-    const Shape *s = &asked->shape;
-    Plan p = {.work = *asked};
-    Squares *q = &p.squares;
-    q->rows = (s->out_height + 1) / 2, q->columns = (s->out_width + 1) / 2, q->all = q->rows * q->columns;
-    q->part = equal_part(q->all, SQUARES);
-    int rows = most(2 * q->rows + 2, s->padding + s->height), columns = most(2 * q->columns + 2, s->padding + s->width);
-    p.grid = (Grid){rows, columns, s->padding, s->padding, (int)up(s->channels, LANES)};
-    p.g_grid = (Grid){2 * q->rows, 2 * q->columns, 0, 0, (int)up(s->out_channels, LANES)};
-    q->plane = plane(q->part, p.grid.depth);
-    return p;
-}
-
-/* v[place][square][depth] of the squares from `first` on. */
-static void see(const Squares *q, const Grid *grid, const float *staged, int first, int count, float *v) {
-    int depth = grid->depth;
-    size_t row = (size_t)grid->columns * depth;
-    for (int i = 0; i < count; i++) {
-        int y = (first + i) / q->columns * 2, x = (first + i) % q->columns * 2;
-        for (int c = 0; c < depth; c += LANES) {
-            const float *from = staged + y * row + (size_t)x * depth + c;
-            float *to = v + (size_t)i * depth + c;
-            vector t[4][4];
-            for (int j = 0; j < 4; j++) {
-                vector d0 = load(from + j * depth), d1 = load(from + row + j * depth);
-                vector d2 = load(from + 2 * row + j * depth), d3 = load(from + 3 * row + j * depth);
-                t[0][j] = d0 - d2, t[1][j] = d1 + d2, t[2][j] = d2 - d1, t[3][j] = d1 - d3;
-            }
-            for (int j = 0; j < 4; j++, to += 4 * q->plane) {
-                store(to, t[j][0] - t[j][2]);
-                store(to + q->plane, t[j][1] + t[j][2]);
-                store(to + 2 * q->plane, t[j][2] - t[j][1]);
-                store(to + 3 * q->plane, t[j][1] - t[j][3]);
-            }
-        }
+/* B' d B. */
+static inline __attribute__((always_inline)) void see(const vector d[4][4], vector v[4][4]) {
+    vector t[4][4];
+    for (int j = 0; j < 4; j++) {
+        t[0][j] = d[0][j] - d[2][j], t[1][j] = d[1][j] + d[2][j];
+        t[2][j] = d[2][j] - d[1][j], t[3][j] = d[1][j] - d[3][j];
+    }
+    for (int i = 0; i < 4; i++) {
+        v[i][0] = t[i][0] - t[i][2], v[i][1] = t[i][1] + t[i][2];
+        v[i][2] = t[i][2] - t[i][1], v[i][3] = t[i][1] - t[i][3];
     }
 }
 
-/* u[place][channels][width] of the written channels of a tile. */
-static void turn_weights(const void *plan, int tile) {
-    const Plan *p = plan;
-    const Shape *s = &p->work.shape;
-    const Weights *w = &p->work.w;
-    int count = least(WIDE, s->out_channels - tile * WIDE), width = (int)up(count, LANES);
-    size_t place = (size_t)s->channels * width;
-    const float *first = p->work.weights + tile * WIDE * w->written;
-    float *u = p->weights + (size_t)tile * PLACES * s->channels * WIDE;
-    for (int c = 0; c < s->channels; c += LANES) {
-        int n_read = least(LANES, s->channels - c);
-        float g[9][LANES * WIDE];
-        for (int tap = 0; tap < 9; tap++)
-            get_weights(at_tap(first, w, 3, tap) + c * w->read, w, n_read, count, g[tap]);
-        for (int i = 0; i < n_read * width; i += LANES, u += LANES) {
-            vector t[4][3];
-            for (int j = 0; j < 3; j++) {
-                vector above = load(g[j] + i), here = load(g[3 + j] + i), below = load(g[6 + j] + i);
-                t[0][j] = above, t[3][j] = below;
-                t[1][j] = (above + here + below) / 2, t[2][j] = (above - here + below) / 2;
-            }
-            float *to = u;
-            for (int j = 0; j < 4; j++, to += 4 * place) {
-                store(to, t[j][0]);
-                store(to + place, (t[j][0] + t[j][1] + t[j][2]) / 2);
-                store(to + 2 * place, (t[j][0] - t[j][1] + t[j][2]) / 2);
-                store(to + 3 * place, t[j][2]);
-            }
-        }
+/* G w G', of the taps row by row. */
+static inline __attribute__((always_inline)) void turn_kernel(const vector w[9], vector u[4][4]) {
+    vector t[4][3];
+    for (int j = 0; j < 3; j++) {
+        t[0][j] = w[j], t[3][j] = w[6 + j];
+        t[1][j] = (w[j] + w[3 + j] + w[6 + j]) / 2, t[2][j] = (w[j] - w[3 + j] + w[6 + j]) / 2;
+    }
+    for (int i = 0; i < 4; i++) {
+        u[i][0] = t[i][0], u[i][3] = t[i][2];
+        u[i][1] = (t[i][0] + t[i][1] + t[i][2]) / 2, u[i][2] = (t[i][0] - t[i][1] + t[i][2]) / 2;
     }
 }
 
-/* sums [place][square][width] as what the layer returns. */
-static void put_squares(const Plan *p, const float *sums, int first, int squares, int width, int channel, float *y) {
-    const Squares *q = &p->squares;
-    const Shape *s = &p->work.shape;
-    int row_size = s->out_width * s->out_channels;
-    for (int i = 0; i < squares; i++) {
-        int row = (first + i) / q->columns * 2, column = (first + i) % q->columns * 2;
-        float *to = y + (size_t)row * row_size + (size_t)column * s->out_channels + channel;
-        for (int n = 0; n < width; n += LANES) {
-            const float *from = sums + (size_t)i * width + n;
-            vector t[2][4];
-            for (int j = 0; j < 4; j++, from += q->out_plane) {
-                vector m0 = load(from), m1 = load(from + 4 * q->out_plane), m2 = load(from + 8 * q->out_plane);
-                vector m3 = load(from + 12 * q->out_plane);
-                t[0][j] = m0 + m1 + m2, t[1][j] = m1 - m2 - m3;
-            }
-            int count = least(LANES, s->out_channels - channel - n);
-            for (int j = 0; j < 4; j++) {
-                if (row + j / 2 >= s->out_height || column + j % 2 >= s->out_width) continue;
-                const vector *r = t[j / 2];
-                vector value = (j % 2 ? r[1] - r[2] - r[3] : r[0] + r[1] + r[2]) + load(p->biases + channel + n);
-                if (p->work.relu) value = rectified(value);
-                float *at = to + j / 2 * row_size + j % 2 * s->out_channels + n;
-                store_first(count, at, value);
-            }
-        }
+/* A' m A. */
+static inline __attribute__((always_inline)) void leave(const vector m[4][4], vector y[2][2]) {
+    vector t[2][4];
+    for (int j = 0; j < 4; j++) t[0][j] = m[0][j] + m[1][j] + m[2][j], t[1][j] = m[1][j] - m[2][j] - m[3][j];
+    for (int i = 0; i < 2; i++) y[i][0] = t[i][0] + t[i][1] + t[i][2], y[i][1] = t[i][1] - t[i][2] - t[i][3];
+}
+
+/* A g A'. */
+static inline __attribute__((always_inline)) void spread(const vector g[2][2], vector t[4][4]) {
+    vector r[4][2];
+    for (int j = 0; j < 2; j++) {
+        r[0][j] = g[0][j], r[1][j] = g[0][j] + g[1][j], r[2][j] = g[0][j] - g[1][j], r[3][j] = -g[1][j];
+    }
+    for (int i = 0; i < 4; i++) {
+        t[i][0] = r[i][0], t[i][1] = r[i][0] + r[i][1], t[i][2] = r[i][0] - r[i][1], t[i][3] = -r[i][1];
     }
 }
 
-static void convolve_squares(const void *plan, Image *image) {
-    const Plan *p = plan;
-    const Squares *q = &p->squares;
-    int channels = p->work.shape.channels, depth = equal_part(channels, DEPTH);
-    float *staged = image->memory, *v = staged + grid_size(&p->grid), *sums = v + PLACES * q->plane;
-    stage(&p->work, image, X, &p->grid, staged);
-    for (int first = 0; first < q->all; first += q->part) {
-        int count = least(q->part, q->all - first);
-        see(q, &p->grid, staged, first, count, v);
-        for (int tile = 0; tile < p->tiles; tile++) {
-            int width = least(WIDE, p->g_grid.depth - tile * WIDE);
-            for (int place = 0; place < PLACES; place++) {
-                const float *b = p->weights + (size_t)channels * (tile * PLACES * WIDE + place * width);
-                float *of_place = sums + place * q->out_plane;
-                for (int k = 0; k < channels; k += depth)
-                    for (int m = 0; m < count; m += ROWS)
-                        multiply(width, k == 0, v + place * q->plane, p->m_at + m, p->k_at + k,
-                                 least(depth, channels - k), b + (size_t)k * width, width,
-                                 of_place + (size_t)m * width, &image->next);
-            }
-            put_squares(p, sums, first, count, width, tile * WIDE, image->y);
-        }
+/* G' u G, as taps row by row. */
+static inline __attribute__((always_inline)) void turn_back(const vector u[4][4], vector w[9]) {
+    vector r[3][4];
+    for (int j = 0; j < 4; j++) {
+        vector half = (u[1][j] + u[2][j]) / 2;
+        r[0][j] = u[0][j] + half, r[1][j] = (u[1][j] - u[2][j]) / 2, r[2][j] = half + u[3][j];
     }
-}
-
-/* As `run_convolution`, of the kernels that it suits. */
-static int run_winograd(const Work *asked) {
-    Plan p = plan_squares(asked);
-    Squares *q = &p.squares;
-    int channels = asked->shape.channels;
-    q->out_plane = plane(q->part, WIDE);
-    if (!allocate(&p, (size_t)PLACES * channels, filled(q->part), channels)) return NO_MEMORY;
-    for (int i = 0; i < filled(q->part); i++) p.m_at[i] = (size_t)least(i, q->part - 1) * p.grid.depth;
-    for (int c = 0; c < channels; c++) p.k_at[c] = c;
-    p.work.memory = p.work.zeroed + PLACES * (q->plane + q->out_plane);
-    p.work.pieces_before = p.tiles, p.work.prepare = turn_weights, p.work.compute = convolve_squares;
-    return run(&p.work);
-}
-
-/* g [rows][columns][depth] of output pixels as t[place][square][depth]: A g A'. */
-static void spread(const Squares *q, const float *g, int depth, int first, int count, float *t) {
-    size_t row = (size_t)2 * q->columns * depth, plane = q->out_plane;
-    for (int i = 0; i < count; i++) {
-        int y = (first + i) / q->columns * 2, x = (first + i) % q->columns * 2;
-        for (int c = 0; c < depth; c += LANES) {
-            const float *from = g + y * row + (size_t)x * depth + c;
-            float *to = t + (size_t)i * depth + c;
-            vector r[4][2];
-            for (int j = 0; j < 2; j++) {
-                vector above = load(from + j * depth), below = load(from + row + j * depth);
-                r[0][j] = above, r[1][j] = above + below, r[2][j] = above - below, r[3][j] = -below;
-            }
-            for (int j = 0; j < 4; j++, to += 4 * plane) {
-                store(to, r[j][0]);
-                store(to + plane, r[j][0] + r[j][1]);
-                store(to + 2 * plane, r[j][0] - r[j][1]);
-                store(to + 3 * plane, -r[j][1]);
-            }
-        }
+    for (int i = 0; i < 3; i++) {
+        vector half = (r[i][1] + r[i][2]) / 2;
+        w[3 * i] = r[i][0] + half, w[3 * i + 1] = (r[i][1] - r[i][2]) / 2, w[3 * i + 2] = half + r[i][3];
     }
-}
-
-static void add_squares(const void *plan, Image *image) {
-    const Plan *p = plan;
-    const Squares *q = &p->squares;
-    int channels = p->work.shape.channels, g_depth = p->g_grid.depth;
-    float *staged = image->memory, *g_staged = staged + grid_size(&p->grid), *v = g_staged + grid_size(&p->g_grid);
-    float *t = v + PLACES * q->plane;
-    stage(&p->work, image, X, &p->grid, staged);
-    stage(&p->work, image, G, &p->g_grid, g_staged);
-    for (int first = 0; first < q->all; first += q->part) {
-        int count = least(q->part, q->all - first);
-        see(q, &p->grid, staged, first, count, v);
-        spread(q, g_staged, g_depth, first, count, t);
-        for (int place = 0; place < PLACES; place++)
-            for (int tile = 0; tile < p->tiles; tile++) {
-                int width = least(WIDE, g_depth - tile * WIDE);
-                float *u = image->sums + place * q->sums_plane + (size_t)tile * WIDE * filled(channels);
-                for (int m = 0; m < channels; m += ROWS)
-                    multiply(width, 0, v + place * q->plane, p->m_at + m, p->k_at, count,
-                             t + place * q->out_plane + tile * WIDE, g_depth, u + (size_t)m * width, &image->next);
-            }
-    }
-}
-
-/* The threads' sums of LANES read and LANES written channels as the weights' gradient: G' u G. */
-static void put_turned(const void *plan, int piece, const float *sums, size_t next, int team) {
-    const Plan *p = plan;
-    const Shape *s = &p->work.shape;
-    const Weights *w = &p->work.w;
-    size_t plane = p->squares.sums_plane;
-    int blocks = p->g_grid.depth / LANES, c = piece / blocks * LANES, o = piece % blocks * LANES;
-    int tile = o / WIDE * WIDE, width = least(WIDE, p->g_grid.depth - tile);
-    vector result[9][LANES] = {{{0}}};
-    for (int k = 0; k < least(LANES, s->channels - c); k++) {
-        const float *from = sums + (size_t)tile * filled(s->channels) + (size_t)(c + k) * width + o % WIDE;
-        vector r[3][4];
-        for (int j = 0; j < 4; j++, from += plane) {
-            vector u[4] = {{0}};
-            for (int thread = 0; thread < team; thread++)
-                for (int i = 0; i < 4; i++) u[i] += load(from + thread * next + 4 * i * plane);
-            vector half = (u[1] + u[2]) / 2;
-            r[0][j] = u[0] + half, r[1][j] = (u[1] - u[2]) / 2, r[2][j] = half + u[3];
-        }
-        for (int i = 0; i < 3; i++) {
-            vector half = (r[i][1] + r[i][2]) / 2;
-            result[3 * i][k] = r[i][0] + half, result[3 * i + 2][k] = half + r[i][3];
-            result[3 * i + 1][k] = (r[i][1] - r[i][2]) / 2;
-        }
-    }
-    for (int tap = 0; tap < 9; tap++) {
-        float *to = (float *)at_tap(p->work.gradient, w, 3, tap) + c * w->read + o * w->written;
-        put_weights(result[tap], w, s->channels - c, s->out_channels - o, to);
-    }
-}
-
-/* As `run_gradient`, of the kernels that it suits. */
-static int run_winograd_gradient(const Work *asked) {
-    Plan p = plan_squares(asked);
-    Squares *q = &p.squares;
-    int channels = asked->shape.channels;
-    q->out_plane = plane(q->part, p.g_grid.depth), q->sums_plane = plane(channels, p.g_grid.depth);
-    if (!allocate(&p, 0, filled(channels), q->part)) return NO_MEMORY;
-    for (int c = 0; c < filled(channels); c++) p.m_at[c] = least(c, channels - 1);
-    for (int i = 0; i < q->part; i++) p.k_at[i] = (size_t)i * p.grid.depth;
-    p.work.memory = p.work.zeroed + PLACES * (q->plane + q->out_plane), p.work.sums = PLACES * q->sums_plane;
-    p.work.pieces_after = p.grid.depth / LANES * (p.g_grid.depth / LANES);
-    p.work.compute = add_squares, p.work.finish = put_turned;
-    return run(&p.work);
 }
