@@ -1,15 +1,17 @@
 """`make bench`: measures everything that docs/benchmarks.md says, and writes that page.
 
-    python benchmarks/bench.py [--rounds 3] [--threads 2] [--quick] [SECTION ...]
+    python benchmarks/bench.py [--rounds 3] [--threads 2] [--page FILE] [--quick] [SECTION ...]
 
 A section is a module with measure(settings), and markdown() of what that returns. Whatever is compared is compared
 within a section, in one go; with sections named, the others' parts of the page stay as they are, and so does the
-GPU's on a machine without one. With --quick the figures are printed only.
+GPU's on a machine without one. Another kind of machine has a page of its own. With --quick the figures are printed
+only.
 """
 
 import argparse
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 
 import ablation
@@ -48,6 +50,7 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; all of them if none")
     parser.add_argument("--rounds", type=int, default=Settings.rounds, help="how often everything is measured")
     parser.add_argument("--threads", type=int, default=Settings.threads, help="of every process measured")
+    parser.add_argument("--page", type=Path, default=PAGE, help="where what was measured is written")
     parser.add_argument("--quick", action="store_true", help="one round with few images, for a look")
     given = parser.parse_args()
     for name in set(given.sections) - set(SECTIONS):
@@ -60,8 +63,8 @@ def main() -> None:
         part = measured(name, settings)
         print(f"{part}\n", flush=True)
         if not given.quick:
-            text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-            PAGE.write_text(page(parts_of(text) | {name: part}), encoding="utf-8")
+            text = given.page.read_text(encoding="utf-8") if given.page.exists() else ""
+            given.page.write_text(page(parts_of(text) | {name: part}), encoding="utf-8")
 
 
 def here() -> list[str]:

@@ -28,17 +28,19 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Measured:
-    """The same jobs three times.
+    """The same jobs again and again.
 
     Args:
         together: as many at once as there are threads, one thread each.
         alone: one at a time, on all threads.
+        single: one at a time, on one thread as together, the other cores idle.
         start: seconds of a command of one job, less that job's training: what a sweep has once.
     """
 
     threads: int
     together: Sweep
     alone: Sweep
+    single: Sweep
     start: float
 
     @property
@@ -56,6 +58,7 @@ def measure(settings: Settings) -> Measured:
             settings.threads,
             sweep(folder, settings.threads, 1, SWEEP[0]),
             sweep(folder, 1, settings.threads, SWEEP[0]),
+            sweep(folder, 1, 1, SWEEP[0]),
             one.whole - one.training,
         )
 
@@ -73,13 +76,14 @@ def sweep(folder: Path, at_once: int, threads: int, seeds: str, keys: Sequence[s
 
 def markdown(measured: Measured) -> str:
     """The section."""
-    ratio = measured.alone.whole / measured.together.whole
+    together, alone, single = measured.together.whole, measured.alone.whole, measured.single.whole
     return (
         "## A sweep\n\n"
         f"{JOBS} models of the default network, {EPOCHS} epochs of 4,000 digits each, recorded in MLflow; seconds of "
         "the whole command.\n\n"
-        f"- {measured.threads} at once, a thread each: {measured.together.whole:.0f} s; one after another on "
-        f"{measured.threads} threads: {measured.alone.whole:.0f} s, {ratio:.2f} times as long.\n"
+        f"- {measured.threads} at once, a thread each: {together:.0f} s; one after another on {measured.threads} "
+        f"threads: {alone:.0f} s, {alone / together:.2f} times as long; one after another, a thread each as well: "
+        f"{single:.0f} s, {single / together:.2f} times as long.\n"
         f"- A job takes {measured.overhead:.1f} s of a core beyond its training's steps (validation, checkpoints, "
         f"diagnosis, MLflow), the sweep once {measured.start:.1f} s."
     )

@@ -4,7 +4,7 @@
  */
 
 enum {
-    MOST_ROWS = 14, /* that are summed at a time: of 32 registers, B takes two and A one */
+    MOST_ROWS = 14, /* that are summed at a time by two tiles of B: of 32 registers, B takes two and A one */
     FEW = 4, SQUARES_PAY = 1,
 };
 
@@ -13,12 +13,13 @@ static void configure(int rows) { (void)rows; }
 static void release(void) {}
 
 /* All rows, written out: gcc would keep an array that loops go through in memory. */
-#define OF_ROWS(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11) DO(12) DO(13)
+#define OF_ROWS(DO) \
+    DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11) DO(12) DO(13) DO(14) DO(15)
 
 /* Rows of one tile of A, from `row` on. */
 static inline __attribute__((always_inline)) void dot(const int rows, const int b_tiles, const Product *p, int tile,
                                                       int row, const int first, float *sums) {
-    __m512 sum[MOST_ROWS][2];
+    __m512 sum[SIDE][2];
     const char *a = (const char *)(p->a[tile] + row * p->a_pitch);
     const size_t pitch = p->a_pitch * sizeof(bf16);
     sums += (2 * tile * SIDE + row) * SIDE;
@@ -32,8 +33,11 @@ static inline __attribute__((always_inline)) void dot(const int rows, const int 
         const char *from = a + run->a * sizeof(bf16);
         const bf16 *b0 = p->b[0] + run->b, *b1 = p->b[1] + run->b;
         for (int step = 0; step < p->steps; step++, from += p->a_step * sizeof(bf16), b0 += TILE, b1 += TILE) {
-            const char *at[] = {from, from + 3 * pitch, from + 6 * pitch, from + 9 * pitch, from + 12 * pitch};
-            __asm__("" : "+r"(at[0]), "+r"(at[1]), "+r"(at[2]), "+r"(at[3]), "+r"(at[4])); /* not added up each time */
+            const char *at[SIDE / 3 + 1];
+            for (int i = 0; i <= SIDE / 3; i++) {
+                at[i] = from + 3 * i * pitch;
+                __asm__("" : "+r"(at[i])); /* or gcc adds it up each time */
+            }
             for (int k = 0; k < p->pairs; k++) {
                 __m512bh of_b0 = (__m512bh)_mm512_load_si512(b0 + k * DEPTH), of_b1;
                 if (b_tiles > 1) of_b1 = (__m512bh)_mm512_load_si512(b1 + k * DEPTH);
@@ -57,13 +61,14 @@ static inline __attribute__((always_inline)) void dot(const int rows, const int 
 
 static inline __attribute__((always_inline)) void multiply(const Product *p, const int first, const int a_tiles,
                                                            const int b_tiles, float *sums) {
-    int parts = (p->rows + MOST_ROWS - 1) / MOST_ROWS, part = (p->rows + parts - 1) / parts;
+    int largest = b_tiles > 1 ? MOST_ROWS : SIDE, parts = (p->rows + largest - 1) / largest;
+    int part = (p->rows + parts - 1) / parts;
     for (int tile = 0; tile < a_tiles; tile++)
         for (int row = 0; row < p->rows; row += part)
             switch (least(part, p->rows - row)) {
 #define CASE(r) \
     case r + 1: \
-        dot(r + 1, b_tiles, p, tile, row, first, sums); \
+        if (r < largest) dot(r + 1, b_tiles, p, tile, row, first, sums); \
         break;
                 OF_ROWS(CASE)
 #undef CASE

@@ -30,17 +30,17 @@ static void *scratch(size_t bytes) {
     return memory;
 }
 
-/* What is read: the images, the gradient of those that are written, and what either is masked by. */
-enum { X, X_MASK, G, G_MASK, READ };
+/* What is read: the images, the gradient of those that are written, and what either is masked by; what is written. */
+enum { X, X_MASK, G, G_MASK, READ, Y = READ, STREAMS };
 
-/* The thread's next images, which are to be in the cache before they are needed; kernels ask for them one after another
- * (`which`) or for a share of each at a time. */
-typedef struct { const char *at[READ], *end[READ]; size_t share[READ]; int which; } Ahead;
+/* The thread's next images, read and written, which are to be in the cache before they are needed: a CPU reads a line of
+ * memory before it writes to it. Kernels ask for them one after another (`which`) or for a share of each at a time. */
+typedef struct { const char *at[STREAMS], *end[STREAMS]; size_t share[STREAMS]; int which; } Ahead;
 
 /* Where to ask for so many bytes; past all images, anywhere. */
 static inline const char *advance(Ahead *a, int bytes) {
-    while (a->which < READ && a->at[a->which] >= a->end[a->which]) a->which++;
-    if (a->which == READ) return (const char *)a;
+    while (a->which < STREAMS && a->at[a->which] >= a->end[a->which]) a->which++;
+    if (a->which == STREAMS) return (const char *)a;
     return (a->at[a->which] += bytes) - bytes;
 }
 
@@ -102,7 +102,11 @@ static void compute_image(const Work *work, int n, int last, Image *image) {
         image->next.at[i] = (const char *)(image->read[i] + size);
         image->next.end[i] = (const char *)(image->read[i] + (image->is_last ? 1 : 2) * size);
     }
-    if (work->y) image->y = work->y + n * y_size;
+    if (work->y) {
+        image->y = work->y + n * y_size;
+        image->next.at[Y] = (const char *)(image->y + y_size);
+        image->next.end[Y] = (const char *)(image->y + (image->is_last ? 1 : 2) * y_size);
+    }
     work->compute(work, image);
 }
 

@@ -164,11 +164,11 @@ static void write_patches(const bf16 *x, const bf16 *mask, const Shape *s, bf16 
 
 /* The next images are asked for in so many shares, while tiles work. */
 static void divide(Ahead *a, int shares) {
-    for (int i = 0; i < READ; i++) a->share[i] = up((a->end[i] - a->at[i]) / shares + 1, 64);
+    for (int i = 0; i < STREAMS; i++) a->share[i] = up((a->end[i] - a->at[i]) / shares + 1, 64);
 }
 
 static inline void fetch(Ahead *a) {
-    for (int i = 0; i < READ; i++) {
+    for (int i = 0; i < STREAMS; i++) {
         const char *to = a->at[i] + a->share[i] < a->end[i] ? a->at[i] + a->share[i] : a->end[i];
         for (; a->at[i] < to; a->at[i] += 64) _mm_prefetch(a->at[i], _MM_HINT_T1);
     }
@@ -339,14 +339,15 @@ static void pack_thin(const void *plan, int o) {
     }
 }
 
-/* One class of an image's pixels, some of them at a time. */
+enum { PIXELS = 8 }; /* whose sums are kept at a time */
+
 static void convolve_thin(const Plan *p, const Class *class, Image *image) {
-    enum { PIXELS = 8 };
     const Shape *s = &p->work.shape;
     const Layout *l = &p->layout;
     const __m256 least_value = _mm256_set1_ps(p->work.relu ? 0 : -__builtin_inff());
     int pixels = class->rows * class->columns;
     for (int m = 0; m < pixels; m += PIXELS) {
+        fetch(&image->next);
         const bf16 *from[PIXELS];
         bf16 *to[PIXELS];
         for (int i = 0; i < PIXELS; i++) { /* the last one again and again, if need be */
@@ -381,7 +382,8 @@ static void convolve_image(const void *plan, Image *image) {
     const bf16 *x = image->read[X], *mask = image->read[X_MASK];
     if (p->as_patches) write_patches(x, mask, s, image->memory + p->staged, image->memory, NULL);
     else stage(x, mask, s->height, s->width, s->channels, &p->grid, image->memory, NULL);
-    divide(&image->next, s->out_height * s->out_width / SIDE / 2 * ((p->written_tiles + 1) / 2) + 1);
+    int pixels = s->out_height * s->out_width;
+    divide(&image->next, p->is_thin ? pixels / PIXELS + 1 : pixels / SIDE / 2 * ((p->written_tiles + 1) / 2) + 1);
     for (int c = 0; c < p->layout.n_classes; c++) {
         const Class *class = &p->layout.classes[c];
         if (p->is_thin) {
