@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from mlflow import MlflowClient
 from support import (
     BARE,
@@ -23,6 +24,7 @@ from support import (
     weights,
 )
 
+from vae_experiments.kernels import compiled
 from vae_experiments.tracking.journal import read_start
 from vae_experiments.training.checkpoints import digest
 
@@ -247,7 +249,8 @@ def test_other_kernels_are_refused_unless_forced(tmp_path: Path) -> None:
     elsewhere = {"PATH": "/nowhere", "XDG_CACHE_HOME": str(tmp_path)}
     refused = run_process("resume", "trust=[stopping]", **elsewhere)
     assert refused.status == 2
-    assert "was started on cpu torch.bfloat16, own kernels, own updates, torch" in refused.err
+    units = compiled.units(torch.bfloat16)
+    assert f"was started on cpu torch.bfloat16, own kernels ({units}), own updates, torch" in refused.err
     assert run_process("resume", "trust=[stopping]", "force=true", **elsewhere).status == 0
 
 

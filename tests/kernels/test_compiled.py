@@ -1,12 +1,13 @@
 """Where the kernels come from, and what happens where they cannot be had."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from support import needs_float32
+from support import needs_bfloat16, needs_float32
 
 pytestmark = needs_float32
 
@@ -14,6 +15,10 @@ ASK = """
 import torch
 from vae_experiments.kernels.compiled import kernels, why_not
 print(kernels(torch.float32) is not None, '|', why_not(torch.float32))
+"""
+UNITS = """
+from vae_experiments.kernels.compiled import units, why_not
+print(units(torch.bfloat16), '|', why_not(torch.bfloat16))
 """
 SEEN = """
 import torch
@@ -49,6 +54,15 @@ def test_a_compiler_that_fails_is_quoted(tmp_path: Path) -> None:
     gcc.chmod(0o755)
     answer = said(ASK, XDG_CACHE_HOME=str(tmp_path / "cache"), PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert answer == f"False | {gcc} cannot compile them: vectors.c:1: error: unknown flag"
+
+
+@needs_bfloat16
+def test_units_that_a_compiler_does_not_know_are_done_without(tmp_path: Path) -> None:
+    gcc = tmp_path / "gcc"
+    gcc.write_text(f'#!/bin/sh\ncase "$*" in *amx*) exit 1;; esac\nexec {shutil.which("gcc")} "$@"\n')
+    gcc.chmod(0o755)
+    ask = f"import torch\ntorch.cpu._is_amx_tile_supported = lambda: True\n{UNITS}"
+    assert said(ask, XDG_CACHE_HOME=str(tmp_path), PATH=f"{tmp_path}:{os.environ['PATH']}") == "AVX-512 BF16 | None"
 
 
 def test_a_cache_that_holds_something_else_is_made_anew(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ sys.exit(pytest.main(sys.argv[1:]))
 @pytest.mark.skipif(not compiled.has_tiles(), reason="has none: all tests here say so")
 @pytest.mark.parametrize("file", ["test_convolution.py", "test_dense.py", "test_chain.py"])
 def test_a_cpu_without_tile_units_computes_the_same(file: str, tmp_path: Path) -> None:
-    chosen = ["-k", "not float32 and not without", "-n0", "-q", "-o", f"cache_dir={tmp_path}"]
+    chosen = ["-k", "not float32 and not tile_units", "-n0", "-q", "-o", f"cache_dir={tmp_path}"]
     again = [sys.executable, "-c", WITHOUT_TILES, str(Path(__file__).with_name(file)), *chosen]
     ended = subprocess.run(again, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout

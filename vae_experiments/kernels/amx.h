@@ -23,7 +23,7 @@ static void configure(int rows) {
 
 static void release(void) { _tile_release(); }
 
-enum { MOST_ROWS = SIDE, FEW = 0, SQUARES_PAY = 0 };
+enum { FEW = 0 };
 
 static inline __attribute__((always_inline)) void multiply(const Product *p, const int first, const int a_tiles,
                                                            const int b_tiles, float *sums) {

@@ -10,6 +10,7 @@ import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from platformdirs import user_cache_path
@@ -18,9 +19,12 @@ log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent
 FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-fopenmp", "-mfma")
-AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
-BF16 = (*AVX512, "-mavx512bf16")
-AMX = (*BF16, "-mamx-tile", "-mamx-bf16")
+UNITS = {  # a CPU's, and by which flags gcc may use them
+    "AVX2": ("-mavx2",),
+    "AVX-512": (AVX512 := ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")),
+    "AVX-512 BF16": (BF16 := (*AVX512, "-mavx512bf16")),
+    "AMX": (*BF16, "-mamx-tile", "-mamx-bf16"),
+}
 LAYERS = {torch.bfloat16: "tiles", torch.float32: "vectors"}  # which library computes them
 
 
@@ -48,35 +52,50 @@ def updates() -> ctypes.CDLL | None:
 
 def why_not(what: torch.dtype | None) -> str | None:
     """Why there are none, in a few words; None where they are. For layers in a number format, or, None, for updates."""
-    return _outcome("updates" if what is None else LAYERS[what])[1]
+    return _outcome(_name(what)).why_not
+
+
+def units(what: torch.dtype | None) -> str | None:
+    """The CPU's units that they use, None where there are none; numbers are rounded in other places by others."""
+    return _outcome(_name(what)).units
+
+
+def _name(what: torch.dtype | None) -> str:
+    return "updates" if what is None else LAYERS[what]
 
 
 def _found(name: str, what: str) -> ctypes.CDLL | None:
-    library, why = _outcome(name)
-    if why is not None and _flags(name) is not None:
-        log.info("%s are PyTorch's, for want of faster ones: %s", what, why)
-    return library
+    outcome = _outcome(name)
+    if outcome.library is None and _units(name):
+        log.info("%s are PyTorch's, for want of faster ones: %s", what, outcome.why_not)
+    return outcome.library
+
+
+class _Outcome(NamedTuple):
+    library: ctypes.CDLL | None = None
+    units: str | None = None
+    why_not: str | None = None
 
 
 @cache
-def _outcome(name: str) -> tuple[ctypes.CDLL | None, str | None]:
-    flags = _flags(name)
-    try:
-        if flags is None:
-            units = "bfloat16 units (AMX, AVX-512 BF16)" if name == "tiles" else "vector units (AVX-512, AVX2)"
-            raise Missing(f"this CPU has no {units}")
-        return _load(name, flags), None
-    except Missing as missing:
-        return None, str(missing)
+def _outcome(name: str) -> _Outcome:
+    why_not = []
+    for units in _units(name):
+        try:
+            return _Outcome(_load(name, (*FLAGS, *UNITS[units])), units)
+        except Missing as missing:
+            why_not.append(str(missing))
+    lacking = "bfloat16 units (AMX, AVX-512 BF16)" if name == "tiles" else "vector units (AVX-512, AVX2)"
+    return _Outcome(why_not=why_not[0] if why_not else f"this CPU has no {lacking}")
 
 
-def _flags(name: str) -> tuple[str, ...] | None:
-    """Those by which gcc may use the CPU's units that a library is made for; None where there are none."""
+def _units(name: str) -> list[str]:
+    """The CPU's units that a library is made for, the fastest first; a system may not grant all."""
     if name == "tiles":
-        if has_tiles():
-            return *FLAGS, *AMX
-        return (*FLAGS, *BF16) if torch.cpu._is_avx512_bf16_supported() else None
-    return {"AVX512": (*FLAGS, *AVX512), "AVX2": (*FLAGS, "-mavx2")}.get(torch.backends.cpu.get_cpu_capability())
+        has = {"AMX": has_tiles(), "AVX-512 BF16": torch.cpu._is_avx512_bf16_supported()}
+        return [units for units, is_there in has.items() if is_there]
+    best = {"AVX512": "AVX-512", "AVX2": "AVX2"}.get(torch.backends.cpu.get_cpu_capability())
+    return [best] if best else []
 
 
 def _load(name: str, flags: tuple[str, ...]) -> ctypes.CDLL:

@@ -5,8 +5,10 @@
 
 enum {
     MOST_ROWS = 14, /* that are summed at a time by two tiles of B: of 32 registers, B takes two and A one */
-    FEW = 4, SQUARES_PAY = 1,
+    FEW = 4,
 };
+
+typedef int lane __attribute__((may_alias));
 
 static int request_units(void) { return 0; }
 static void configure(int rows) { (void)rows; }
@@ -43,7 +45,7 @@ static inline __attribute__((always_inline)) void dot(const int rows, const int 
                 if (b_tiles > 1) of_b1 = (__m512bh)_mm512_load_si512(b1 + k * DEPTH);
 #define ADD(r) \
     if (r < rows) { \
-        __m512bh pair = (__m512bh)_mm512_set1_epi32(*(const int *)(at[r / 3] + r % 3 * pitch + k * 4)); \
+        __m512bh pair = (__m512bh)_mm512_set1_epi32(*(const lane *)(at[r / 3] + r % 3 * pitch + k * 4)); \
         sum[r][0] = _mm512_dpbf16_ps(sum[r][0], pair, of_b0); \
         if (b_tiles > 1) sum[r][1] = _mm512_dpbf16_ps(sum[r][1], pair, of_b1); \
     }
@@ -61,8 +63,7 @@ static inline __attribute__((always_inline)) void dot(const int rows, const int 
 
 static inline __attribute__((always_inline)) void multiply(const Product *p, const int first, const int a_tiles,
                                                            const int b_tiles, float *sums) {
-    int largest = b_tiles > 1 ? MOST_ROWS : SIDE, parts = (p->rows + largest - 1) / largest;
-    int part = (p->rows + parts - 1) / parts;
+    int largest = b_tiles > 1 ? MOST_ROWS : SIDE, part = equal_part(p->rows, largest);
     for (int tile = 0; tile < a_tiles; tile++)
         for (int row = 0; row < p->rows; row += part)
             switch (least(part, p->rows - row)) {
@@ -71,6 +72,10 @@ static inline __attribute__((always_inline)) void multiply(const Product *p, con
         if (r < largest) dot(r + 1, b_tiles, p, tile, row, first, sums); \
         break;
                 OF_ROWS(CASE)
-#undef CASE
             }
 }
+#undef OF_ROWS
+#undef BEGIN
+#undef ADD
+#undef END
+#undef CASE

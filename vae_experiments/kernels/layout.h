@@ -6,6 +6,7 @@
  * The adjoint of a convolution (a transposed convolution, or the gradient of a convolution's input) is one with other
  * taps: of a stride s, each of the s * s classes of output pixels has its own.
  */
+#pragma once
 #include <stdint.h>
 #include <string.h>
 
@@ -21,6 +22,12 @@ typedef struct {
 static inline size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 static inline int least(int a, int b) { return a < b ? a : b; }
 static inline int most(int a, int b) { return a > b ? a : b; }
+
+/* The size of equal parts of n, none larger than that. */
+static inline int equal_part(int n, int largest) {
+    int parts = most((n + largest - 1) / largest, 1);
+    return most((n + parts - 1) / parts, 1);
+}
 
 /* Where a weight lies: at `read` channels, `written` channels, rows and columns of the kernel, in float32. */
 typedef struct { int64_t read, written, row, column; int turned; } Weights;

@@ -21,12 +21,6 @@ enum {
 /* So many rows, in whole products. */
 static inline int filled(int m) { return (int)up(m, ROWS); }
 
-/* The size of equal parts of n, none larger than that. */
-static inline int equal_part(int n, int largest) {
-    int parts = most((n + largest - 1) / largest, 1);
-    return most((n + parts - 1) / parts, 1);
-}
-
 /* ---- products ---- */
 
 /* All rows and vectors, written out: gcc would keep an array that loops go through in memory. */
@@ -101,6 +95,19 @@ static void stage(const Work *work, const Image *image, int which, const Grid *g
                 copy(x + from, mask ? mask + from : NULL, channels, row + (size_t)v * depth);
         if (row_sums) for (int i = 0; i < seen * depth; i++) row_sums[i] += row[i];
     }
+}
+
+/* ---- weights ---- */
+
+/* Weights of up to LANES by LANES channels, that r has in rows of written ones, to where they lie; r is lost. */
+static void put_weights(vector r[LANES], const Weights *w, int n_read, int n_written, float *to) {
+    int along_read = w->read == 1;
+    if (along_read) transpose(r);
+    int rows = least(LANES, along_read ? n_written : n_read), count = along_read ? n_read : n_written;
+    int64_t next = along_read ? w->written : w->read, step = along_read ? 1 : w->written;
+    for (int i = 0; i < rows; i++, to += next)
+        if (step == 1) store_first(count, to, r[i]);
+        else for (int j = 0; j < least(LANES, count); j++) to[j * step] = r[i][j];
 }
 
 /* ---- plans ---- */

@@ -33,8 +33,8 @@ static void *scratch(size_t bytes) {
 /* What is read: the images, the gradient of those that are written, and what either is masked by; what is written. */
 enum { X, X_MASK, G, G_MASK, READ, Y = READ, STREAMS };
 
-/* The thread's next images, read and written, which are to be in the cache before they are needed: a CPU reads a line of
- * memory before it writes to it. Kernels ask for them one after another (`which`) or for a share of each at a time. */
+/* The thread's next images, read and written, which are to be in the cache before they are needed: a CPU reads a line
+ * of memory before it writes to it. Kernels ask for them one after another (`which`), or a share of each at a time. */
 typedef struct { const char *at[STREAMS], *end[STREAMS]; size_t share[STREAMS]; int which; } Ahead;
 
 /* Where to ask for so many bytes; past all images, anywhere. */

@@ -1,8 +1,8 @@
 /* Layers in bfloat16 on a CPU's units for it, forwards and backwards, with the bias and the ReLU behind them: here
- * convolutions, in dense.h dense ones.
+ * convolutions, in dense.h dense ones, in dot_squares.h convolutions with fewer products.
  *
- * A tile is 16 rows of 64 bytes, and all of it products of tiles that add A x B to C: A 16 x 32, B 32 x 16, stored as 16
- * rows of pairs, and C 16 x 16 in float32:
+ * A tile is 16 rows of 64 bytes, and all of it products of tiles that add A x B to C: A 16 x 32, B 32 x 16, stored as
+ * 16 rows of pairs, and C 16 x 16 in float32:
  *   - a convolution: A 16 pixels next to each other by 32 channels, B the weights of one tap of the kernel;
  *   - the weights' gradient: A 16 channels of the one image by 32 pixels, B these pixels, shifted by a tap, by 16
  *     channels of the other.
@@ -22,9 +22,9 @@ enum {
     SEGMENT = 16,             /* at most so many values in a row of a patch */
 };
 
-/* One or two tiles of A, whose rows lie `a_pitch` apart, with one or two of B, summed over steps. These come in runs: of
- * each, the first tiles lie at `a` and `b` from where A and B begin, those of the next step a_step and TILE further. Of
- * A only so many rows are wanted, and only so many pairs in a row of it are not zero: units may leave out the others. */
+/* One or two tiles of A, whose rows lie `a_pitch` apart, with one or two of B, summed over steps. These come in runs:
+ * of each, the first tiles lie at `a` and `b` from where A and B begin, those of the next step a_step and TILE further.
+ * Of each tile of A so many rows are wanted, and so many pairs in them are not zero: units may leave out the rest. */
 typedef struct { size_t a, b; } Run;
 typedef struct {
     const bf16 *a[2], *b[2];
@@ -40,8 +40,8 @@ static inline int pairs_of(int values) { return least(SIDE, (values + 1) / 2); }
  *
  *   multiply(product, first, a_tiles, b_tiles, sums)
  *
- * for sums [2][2][16][16], by tiles of A and of B, += their products, or = if `first`. Of FEW written channels, a
- * convolution is faster along the read ones. */
+ * for sums [2][2][16][16], by tiles of A and of B, += their products, or = if `first`; rows that are not wanted may
+ * stay as they were. Of up to FEW written channels, a convolution is faster along the read ones. */
 #ifdef __AMX_BF16__
 #include "amx.h"
 #else
@@ -198,10 +198,12 @@ static inline void transpose_words(__m512i r[SIDE]) {
     }
 }
 
+/* Two rows of 16 values as one of pairs. */
+static const uint16_t in_pairs[DEPTH] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                         8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+
 /* A tile of weights, up to 32 read by 16 written ones, that lie so far apart. */
 static void pack_tile(const float *from, int64_t read, int64_t written, int n_read, int n_written, bf16 *to) {
-    static const uint16_t in_pairs[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                          8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
     __m512i r[SIDE], order = _mm512_loadu_si512(in_pairs);
     int along_read = read == 1;
     float gathered[TILE];
@@ -240,7 +242,9 @@ static inline void put_row(__m512 values, float *to, const Weights *w, const Sha
     }
 }
 
-#include "tile_squares.h"
+#ifndef __AMX_BF16__
+#include "dot_squares.h"
+#endif
 
 /* ---- convolution ---- */
 
@@ -401,9 +405,12 @@ static void convolve_image(const void *plan, Image *image) {
 
 static int run_convolution(const Work *asked, int transposed) {
     const Shape *s = &asked->shape;
+#ifndef __AMX_BF16__ /* whose products take less time than what it takes to have fewer */
     if (!transposed && is_winograd(s)) return run_squares(asked);
+#endif
     int as_patches = !transposed && has_patches(s), depth = as_patches ? DEPTH : (int)up(s->channels, DEPTH);
-    Plan p = {.work = *asked, .as_patches = as_patches, .is_thin = !as_patches && s->out_channels <= FEW, .depth = depth};
+    int is_thin = !as_patches && s->out_channels <= FEW;
+    Plan p = {.work = *asked, .as_patches = as_patches, .is_thin = is_thin, .depth = depth};
     Layout *l = &p.layout;
     if (as_patches) /* one tap, which leads to the patch of that pixel */
         lay_out(l, &(Shape){.out_height = s->out_height, .out_width = s->out_width, .kernel = 1, .stride = 1}, 0);
@@ -536,7 +543,9 @@ static void put_gradient(const void *plan, int o, const float *sums, size_t next
 
 static int run_gradient(const Work *asked) {
     const Shape *s = &asked->shape;
+#ifndef __AMX_BF16__
     if (is_winograd(s)) return run_squares_gradient(asked);
+#endif
     int as_patches = has_patches(s), kernel = as_patches ? 1 : s->kernel, step = as_patches ? 1 : s->stride;
     int padding = as_patches ? 0 : s->padding, taps = kernel * kernel, planes = step * step;
     /* Both grids have rows of the same length, so that a tap is a shift of one against the other. */

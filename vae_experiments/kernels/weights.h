@@ -1,5 +1,6 @@
-/* Weights from where they lie to rows of written channels, and back. */
+/* Weights, from where they lie to rows of written channels. */
 #include "lanes.h"
+#include "layout.h"
 
 /* LANES x LANES values: halves of rows change places with halves of others, then quarters, ... */
 static inline void transpose(vector r[LANES]) {
@@ -19,7 +20,7 @@ static inline void transpose(vector r[LANES]) {
 }
 
 /* The weights of so many read by so many written channels, in rows of the latter, filled up with zeros. */
-static void get_weights(const float *from, const Weights *w, int n_read, int n_written, float *to) {
+static inline void get_weights(const float *from, const Weights *w, int n_read, int n_written, float *to) {
     int width = (int)up(n_written, LANES);
     if (w->read != 1) {
         for (int c = 0; c < n_read; c++, from += w->read, to += width)
@@ -35,15 +36,4 @@ static void get_weights(const float *from, const Weights *w, int n_read, int n_w
             transpose(r);
             for (int i = 0; i < least(LANES, n_read - c); i++) store(to + (size_t)(c + i) * width + n, r[i]);
         }
-}
-
-/* The other way round, of up to LANES by LANES that r has in rows of written ones; it is lost. */
-static void put_weights(vector r[LANES], const Weights *w, int n_read, int n_written, float *to) {
-    int along_read = w->read == 1;
-    if (along_read) transpose(r);
-    int rows = least(LANES, along_read ? n_written : n_read), count = along_read ? n_read : n_written;
-    int64_t next = along_read ? w->written : w->read, step = along_read ? 1 : w->written;
-    for (int i = 0; i < rows; i++, to += next)
-        if (step == 1) store_first(count, to, r[i]);
-        else for (int j = 0; j < least(LANES, count); j++) to[j * step] = r[i][j];
 }

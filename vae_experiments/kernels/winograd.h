@@ -2,9 +2,9 @@
  * square of 2 x 2 output pixels takes 16 products instead of 36.
  *
  * The 4 x 4 pixels d that a square sees become v = B' d B, a kernel w becomes u = G w G', and what comes out is
- * A' (v * u) A. The weights' gradient is the same read backwards: G' (v * (A g A')) G. All squares and channels together
- * make 16 products of matrices, one for each place in 4 x 4. What is not a number, or infinite, makes all of the squares
- * so that see it.
+ * A' (v * u) A. The weights' gradient is the same read backwards: G' (v * (A g A')) G. All squares and channels
+ * together make 16 products of matrices, one for each place in 4 x 4. What is not a number, or infinite, may make all
+ * of the squares so that see it.
  */
 #include "lanes.h"
 

@@ -112,7 +112,7 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
 
 def _arithmetic(vae: VAE, optimizer: Optimizer, hardware: Hardware, trainer: TrainerConfig) -> str:
     """What rounds the numbers: a run that is resumed with another would come to others."""
-    layers = ", own kernels" if takes_kernels(vae, hardware) else ""
+    layers = f", own kernels ({compiled.units(hardware.precision)})" if takes_kernels(vae, hardware) else ""
     updated = isinstance(optimizer, Adam) and optimizer.takes_kernels
     clipped = trainer.clip_grad_norm is not None and trainer.kernels and hardware.device.type == "cpu"
     updates = ", own updates" if updated or (clipped and compiled.updates() is not None) else ""

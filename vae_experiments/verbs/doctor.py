@@ -76,4 +76,4 @@ def _kernels(what: "torch.dtype | None") -> str:
 
     why = compiled.why_not(what)
     name = "updates" if what is None else str(what).removeprefix("torch.")
-    return f"{name} left out: {why}" if why else f"{name} compiled for this CPU"
+    return f"{name} left out: {why}" if why else f"{name} compiled for {compiled.units(what)}"
