@@ -39,8 +39,9 @@ SECTIONS: dict[str, ModuleType] = {module.__name__: module for module in ORDER}
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
-Written by `make bench`, which measures all of it anew (`make bench ARGS=start` that section alone); the peers live in
-environments of their own. Each section says what it was taken on: figures compare within a section."""
+Written by `make bench`, which measures all of it anew (`make bench ARGS=start` that section alone, `ARGS="--page FILE"`
+for another kind of machine); the peers live in environments of their own. Each section says what it was taken on:
+figures compare within a section."""
 MARK = "<!-- section: {} -->\n"  # before each section's part of the page
 
 

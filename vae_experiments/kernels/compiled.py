@@ -38,6 +38,12 @@ def has_tiles() -> bool:
     return torch.cpu._is_amx_tile_supported()
 
 
+def bfloat16_units() -> list[str]:
+    """The CPU's units that multiply bfloat16, the fastest first."""
+    has = {"AMX": has_tiles(), "AVX-512 BF16": torch.cpu._is_avx512_bf16_supported()}
+    return [units for units, is_there in has.items() if is_there]
+
+
 @cache
 def kernels(precision: torch.dtype) -> ctypes.CDLL | None:
     """Those for layers in that number format, None where they cannot be had: see `why_not`."""
@@ -92,8 +98,7 @@ def _outcome(name: str) -> _Outcome:
 def _units(name: str) -> list[str]:
     """The CPU's units that a library is made for, the fastest first; a system may not grant all."""
     if name == "tiles":
-        has = {"AMX": has_tiles(), "AVX-512 BF16": torch.cpu._is_avx512_bf16_supported()}
-        return [units for units, is_there in has.items() if is_there]
+        return bfloat16_units()
     best = {"AVX512": "AVX-512", "AVX2": "AVX2"}.get(torch.backends.cpu.get_cpu_capability())
     return [best] if best else []
 

@@ -12,10 +12,6 @@ enum {
                                         a multiple of 4 KiB apart drives itself out */
 };
 
-static int is_winograd(const Shape *s) {
-    return s->kernel == 3 && s->stride == 1 && s->channels >= SIDE && s->out_channels >= SIDE;
-}
-
 /* Squares of pixels in an image, and how they are computed. */
 typedef struct {
     Work work;

@@ -345,6 +345,7 @@ static void pack_thin(const void *plan, int o) {
 
 enum { PIXELS = 8 }; /* whose sums are kept at a time */
 
+/* One class of an image's pixels, for few written channels. */
 static void convolve_thin(const Plan *p, const Class *class, Image *image) {
     const Shape *s = &p->work.shape;
     const Layout *l = &p->layout;
@@ -400,7 +401,7 @@ static void convolve_image(const void *plan, Image *image) {
             if (tile + 1 < p->written_tiles) convolve_class(p, class, tile, 2, rows, image);
             else convolve_class(p, class, tile, 1, rows, image);
     }
-    if (image->is_last && !p->is_thin) release();
+    if (image->is_last) release();
 }
 
 static int run_convolution(const Work *asked, int transposed) {

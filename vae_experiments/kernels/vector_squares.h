@@ -3,10 +3,6 @@
 
 enum { SQUARES = 60 }; /* at a time */
 
-static int is_winograd(const Shape *s) {
-    return s->kernel == 3 && s->stride == 1 && s->channels >= LANES && s->out_channels >= LANES;
-}
-
 /* So many values, never a multiple of a cache's size. */
 static size_t plane(int squares, int depth) { return ((size_t)filled(squares) * depth) | LANES; }
 
@@ -115,7 +111,7 @@ static void convolve_squares(const void *plan, Image *image) {
 }
 
 /* As `run_convolution`, of the kernels that it suits. */
-static int run_winograd(const Work *asked) {
+static int run_squares(const Work *asked) {
     Plan p = plan_squares(asked);
     Squares *q = &p.squares;
     int channels = asked->shape.channels;
@@ -194,7 +190,7 @@ static void put_turned(const void *plan, int piece, const float *sums, size_t ne
 }
 
 /* As `run_gradient`, of the kernels that it suits. */
-static int run_winograd_gradient(const Work *asked) {
+static int run_squares_gradient(const Work *asked) {
     Plan p = plan_squares(asked);
     Squares *q = &p.squares;
     int channels = asked->shape.channels;

@@ -147,7 +147,7 @@ static void convolve_image(const void *plan, Image *image) {
 
 static int run_convolution(const Work *asked, int transposed) {
     const Shape *s = &asked->shape;
-    if (!transposed && is_winograd(s)) return run_winograd(asked);
+    if (!transposed && is_winograd(s)) return run_squares(asked);
     Plan p = {.work = *asked};
     Layout *l = &p.layout;
     lay_out(l, s, transposed);
@@ -206,7 +206,7 @@ static void put_gradient(const void *plan, int piece, const float *sums, size_t 
 
 static int run_gradient(const Work *asked) {
     const Shape *s = &asked->shape;
-    if (is_winograd(s)) return run_winograd_gradient(asked);
+    if (is_winograd(s)) return run_squares_gradient(asked);
     Plan p = {.work = *asked};
     Layout *l = &p.layout;
     lay_out(l, s, 0);

@@ -7,8 +7,13 @@
  * of the squares so that see it.
  */
 #include "lanes.h"
+#include "layout.h"
 
 enum { PLACES = 16 };
+
+static int is_winograd(const Shape *s) {
+    return s->kernel == 3 && s->stride == 1 && s->channels >= LANES && s->out_channels >= LANES;
+}
 
 /* B' d B. */
 static inline __attribute__((always_inline)) void see(const vector d[4][4], vector v[4][4]) {

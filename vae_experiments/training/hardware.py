@@ -71,10 +71,7 @@ def bfloat16_units(device: torch.device) -> str | None:
         major, minor = torch.cuda.get_device_capability(device)
         return f"tensor cores, capability {major}.{minor}" if major >= 8 else None
     if device.type == "cpu" and platform.machine() in ("x86_64", "AMD64"):
-        if torch.cpu._is_amx_tile_supported():
-            return "AMX"
-        if torch.cpu._is_avx512_bf16_supported():
-            return "AVX-512 BF16"
+        return next(iter(compiled.bfloat16_units()), None)
     return None
 
 
