@@ -1,7 +1,7 @@
 """How often Python looks for garbage: seldom until a command trains or draws, and not once more while it ends.
 
 Importing PyTorch and MLflow makes a million objects, all of them in use: looking for garbage among them would take
-a sixth of the start, and a second of the end.
+a fifth of the start, and a second of the end.
 """
 
 import atexit
@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-SELDOM = 50_000  # new objects between two searches
+SELDOM = 50_000  # new objects between two searches among them,
+HARDLY = 1_000  # and such searches between two among those that outlived one
 
 _usual = gc.get_threshold()
 
@@ -18,7 +19,7 @@ _usual = gc.get_threshold()
 @cache
 def seldom() -> None:
     """From now on until `as_usual`; the first time it is called in a process."""
-    gc.set_threshold(SELDOM)
+    gc.set_threshold(SELDOM, HARDLY, HARDLY)
     atexit.register(gc.freeze)  # else the interpreter visits every object as it leaves
 
 
@@ -31,7 +32,7 @@ def as_usual() -> None:
 
 @contextmanager
 def never() -> Iterator[None]:
-    """While all that is made is kept: runs of MLflow's are a hundred objects each."""
+    """While all that is made is kept: modules, or runs of MLflow's, which are a hundred objects each."""
     enabled = gc.isenabled()
     gc.disable()
     try:

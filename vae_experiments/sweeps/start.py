@@ -198,6 +198,9 @@ def _import_ahead(command: Command) -> None:
     """What a sweep needs, and its plan does not: MLflow. The server of its jobs imports as much at this time."""
     if not command.master.plan:
         import_module("vae_experiments.sweeps.run")
+        enabled, uri = (OmegaConf.select(command.master, f"tracking.{key}") for key in ("enabled", "uri"))
+        if enabled and not str(uri or "").startswith("http"):
+            import_module("mlflow.store.tracking.sqlalchemy_store")  # which MLflow imports at the first connection
 
 
 def _plan(
