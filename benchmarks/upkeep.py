@@ -48,7 +48,7 @@ def markdown(results: list[dict[str, Any]]) -> str:
         f"| the run | {statistics.median(each['whole'] for each in results):.1f} | |",
     ]
     table = "\n".join(["| | seconds | of the run |", "|---|---:|---:|", *rows])
-    return f"## Upkeep\n\nOf a default run, three epochs of MNIST, from its first step on; medians.\n\n{table}"
+    return f"## Upkeep\n\nOf a default run, ten epochs of MNIST, from its first step on; medians.\n\n{table}"
 
 
 if __name__ == "__main__":

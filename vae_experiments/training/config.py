@@ -33,7 +33,7 @@ class TrainerConfig:
         flush_denormals: on the CPU, numbers below 1e-38 are zero; a matter of the whole process, too.
     """
 
-    max_epochs: Annotated[int, Ge(1)] = 3
+    max_epochs: Annotated[int, Ge(1)] = 10
     max_steps: Annotated[int, Ge(1)] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
