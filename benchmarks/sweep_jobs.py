@@ -1,4 +1,4 @@
-"""A section of the bench: eight models of one shape, side by side and one after another.
+"""A section of the bench: eight models of one shape, side by side and, in three ways, one after another.
 
 python benchmarks/sweep_jobs.py
 """
@@ -32,13 +32,15 @@ class Measured:
 
     Args:
         together: as many at once as there are threads, one thread each.
-        alone: one at a time, on all threads.
-        single: one at a time, on one thread as together, the other cores idle.
-        start: seconds of a command of one job, less that job's training: what a sweep has once.
+        commands: seconds of as many commands of one job, one after another on all threads, as without a sweep.
+        alone: a sweep, one at a time, on all threads.
+        single: a sweep, one at a time, on one thread as together, the other cores idle.
+        start: seconds of a sweep of one job, less that job's training: what a sweep has once.
     """
 
     threads: int
     together: Sweep
+    commands: float
     alone: Sweep
     single: Sweep
     start: float
@@ -50,13 +52,14 @@ class Measured:
 
 
 def measure(settings: Settings) -> Measured:
-    """Sweeps twice, and starts once more."""
+    """Runs all of them, and what a sweep has once."""
     with scratch() as folder:
         run((*VAE, "train", "-m", *KEYS, "seed=0", "trainer.max_epochs=1", *SWEEP[1:]), folder, 1)  # makes the store
         one = sweep(folder, 1, settings.threads, "seed=0")
         return Measured(
             settings.threads,
             sweep(folder, settings.threads, 1, SWEEP[0]),
+            commands(folder, settings.threads),
             sweep(folder, 1, settings.threads, SWEEP[0]),
             sweep(folder, 1, 1, SWEEP[0]),
             one.whole - one.training,
@@ -74,17 +77,27 @@ def sweep(folder: Path, at_once: int, threads: int, seeds: str, keys: Sequence[s
     return Sweep(ended.seconds, sum(row["time/epoch_seconds"] for history in histories for row in history))
 
 
+def commands(folder: Path, threads: int) -> float:
+    """Seconds of the jobs as a command each."""
+    return sum(run((*VAE, "train", *KEYS, f"seed={seed}"), folder, threads).seconds for seed in range(JOBS))
+
+
 def markdown(measured: Measured) -> str:
     """The section."""
-    together, alone, single = measured.together.whole, measured.alone.whole, measured.single.whole
+    together, threads = measured.together.whole, measured.threads
+    rows = {
+        f"a sweep, {threads} at once, a thread each": together,
+        f"a command for each, one after another, {threads} threads": measured.commands,
+        f"a sweep, one after another, {threads} threads (`sweep.jobs=1`)": measured.alone.whole,
+        "a sweep, one after another, a thread each as well": measured.single.whole,
+    }
+    table = [f"| {what} | {seconds:.1f} | {seconds / together:.2f} |" for what, seconds in rows.items()]
     return (
         "## A sweep\n\n"
         f"{JOBS} models of the default network, {EPOCHS} epochs of 4,000 digits each, recorded in MLflow; seconds of "
-        "the whole command.\n\n"
-        f"- {measured.threads} at once, a thread each: {together:.0f} s; one after another on {measured.threads} "
-        f"threads: {alone:.0f} s, {alone / together:.2f} times as long; one after another, a thread each as well: "
-        f"{single:.0f} s, {single / together:.2f} times as long.\n"
-        f"- A job takes {measured.overhead:.1f} s of a core beyond its training's steps (validation, checkpoints, "
+        "the whole command, or commands.\n\n"
+        + "\n".join(["| | seconds | times as long |", "|---|---:|---:|", *table])
+        + f"\n\nA job takes {measured.overhead:.1f} s of a core beyond its training's steps (validation, checkpoints, "
         f"diagnosis, MLflow), the sweep once {measured.start:.1f} s."
     )
 
