@@ -30,6 +30,14 @@ def test_without_it_a_run_comes_to_the_same_numbers(key: str) -> None:
     assert without == pytest.approx(by_default, rel=1e-3)
 
 
+def test_the_plain_trainer_does_without_any() -> None:
+    fast, plain = (assembled.composed(f"trainer={choice}")["trainer"] for choice in ("auto", "plain"))
+    assert plain["precision"] == "float32"
+    assert {key: value for key, value in plain.items() if isinstance(value, bool)} == {
+        key: False for key, value in fast.items() if value is True
+    }
+
+
 def network(*keys: str) -> nn.Module:
     return start(assembled.composed(*keys)).state.vae
 
