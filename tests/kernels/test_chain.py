@@ -11,11 +11,11 @@ from vae_experiments.models.layers import (
     Conv2d,
     ConvTranspose2d,
     Flatten,
-    Layers,
     Linear,
     Unflatten,
     compute_as_pytorch,
 )
+from vae_experiments.models.sequence import Layers
 
 pytestmark = needs_bfloat16
 

@@ -16,17 +16,9 @@ from torch import Tensor, nn
 
 from vae_experiments.kernels import compiled
 from vae_experiments.models.architectures import Conv, ResNet
-from vae_experiments.models.layers import (
-    Conv2d,
-    ConvTranspose2d,
-    LateBlock,
-    Layers,
-    Linear,
-    by_kernels,
-    compute_as_pytorch,
-    compute_without_kernels,
-    kernel_of_convolution,
-)
+from vae_experiments.models.layer_kernels import by_kernels, kernel_of_convolution
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Linear, compute_as_pytorch, compute_without_kernels
+from vae_experiments.models.sequence import LateBlock, Layers
 
 FORMATS = [
     pytest.param(torch.bfloat16, marks=needs_bfloat16, id="bfloat16"),
@@ -59,7 +51,7 @@ def rounding(layer: Conv2d | ConvTranspose2d, precision: torch.dtype) -> float:
 
 
 def has_kernels(layer: Conv2d | ConvTranspose2d, x: Tensor) -> bool:
-    return by_kernels(layer, x) is not None
+    return layer.compiled and by_kernels(layer, x) is not None
 
 
 def rounded(x: Tensor) -> Tensor:

@@ -10,13 +10,12 @@ from vae_experiments.models.layers import (
     Conv2d,
     ConvTranspose2d,
     Flatten,
-    LateBlock,
-    Layers,
     RepeatedOverSquares,
     SquareMeans,
     Unflatten,
     compute_without_kernels,
 )
+from vae_experiments.models.sequence import LateBlock, Layers
 
 DEVICES = ["cpu", pytest.param("cuda", marks=needs_gpu)]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vae_experiments.generation.inference import evaluating
 from vae_experiments.models.architectures.base import ACTIVATIONS
 from vae_experiments.models.architectures.resnet import Enlarge, ResidualBlock
-from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Layers, Linear, Unflatten
+from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Linear, Unflatten
 from vae_experiments.models.likelihoods import (
     Bernoulli,
     Categorical,
@@ -22,6 +22,7 @@ from vae_experiments.models.likelihoods import (
     DiscretizedLogisticMixture,
     Gaussian,
 )
+from vae_experiments.models.sequence import Layers
 from vae_experiments.models.vae import VAE
 
 Op = dict[str, Any]

@@ -10,7 +10,8 @@ from torch import nn
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures.base import Architecture, activation
-from vae_experiments.models.layers import Layers, Linear, RepeatedOverSquares, SquareMeans
+from vae_experiments.models.layers import Linear, RepeatedOverSquares, SquareMeans
+from vae_experiments.models.sequence import Layers
 from vae_experiments.models.shapes import ImageShape
 
 

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures.base import Architecture, activation
-from vae_experiments.models.layers import Conv2d, Flatten, Layers, Linear, Unflatten
+from vae_experiments.models.layers import Conv2d, Flatten, Linear, Unflatten
+from vae_experiments.models.sequence import Layers
 from vae_experiments.models.shapes import ImageShape
 
 Positive = Annotated[int, Ge(1)]
