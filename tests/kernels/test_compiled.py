@@ -9,6 +9,9 @@ from pathlib import Path
 
 from support import needs_bfloat16, needs_float32
 
+from vae_experiments.kernels import compiled
+from vae_experiments.kernels.convolution import MOST_KERNEL
+
 pytestmark = needs_float32
 
 ASK = """
@@ -50,10 +53,10 @@ def test_without_a_compiler_layers_are_pytorchs(tmp_path: Path) -> None:
 
 def test_a_compiler_that_fails_is_quoted(tmp_path: Path) -> None:
     gcc = tmp_path / "gcc"
-    gcc.write_text("#!/bin/sh\necho 'vectors.c:1: error: unknown flag' >&2\nexit 1\n")
+    gcc.write_text("#!/bin/sh\necho 'float32.c:1: error: unknown flag' >&2\nexit 1\n")
     gcc.chmod(0o755)
     answer = said(ASK, XDG_CACHE_HOME=str(tmp_path / "cache"), PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert answer == f"False | {gcc} cannot compile them: vectors.c:1: error: unknown flag"
+    assert answer == f"False | {gcc} cannot compile them: float32.c:1: error: unknown flag"
 
 
 @needs_bfloat16
@@ -92,3 +95,8 @@ compiled.user_cache_path = nobodys
 
 def test_there_is_one_openmp_in_the_process() -> None:
     assert said(SEEN) == "1"
+
+
+def test_what_both_languages_must_know_is_the_same_in_both() -> None:
+    layout = (compiled.FOLDER / "layout.h").read_text()
+    assert f"MOST_KERNEL = {MOST_KERNEL}," in layout

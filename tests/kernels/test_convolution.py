@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from vae_experiments.kernels import compiled
 from vae_experiments.models.architectures import Conv, ResNet
+from vae_experiments.models.late_block import LateBlock
 from vae_experiments.models.layer_kernels import by_kernels, kernel_of_convolution
 from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Linear, compute_as_pytorch, compute_without_kernels
-from vae_experiments.models.sequence import LateBlock, Layers
+from vae_experiments.models.sequence import Layers
 
 FORMATS = [
     pytest.param(torch.bfloat16, marks=needs_bfloat16, id="bfloat16"),
@@ -334,7 +335,7 @@ with torch.autocast("cpu", torch.bfloat16, enabled=%s):
 def test_without_memory_for_it_a_convolution_says_so(stride: int, precision: torch.dtype) -> None:
     code = NO_MEMORY % (stride, precision is torch.bfloat16)
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.count("a layer found no memory; a smaller architecture.batch_size takes less") == 2
+    assert said.stdout.count("a layer found no memory for a batch of this size; a smaller one takes less") == 2
 
 
 LEAK = """
@@ -365,6 +366,7 @@ def test_a_thread_that_ends_leaves_no_memory_behind(precision: torch.dtype) -> N
     assert int(said.stdout) < 40_000  # KiB; a thread's own are 2,000 and more
 
 
+@needs_bfloat16
 def test_a_late_block_that_has_joined_has_kernels() -> None:
     block = LateBlock(Conv2d(8, 8, 3, padding=1), start=0)
     with torch.autocast("cpu", torch.bfloat16):

@@ -228,4 +228,4 @@ def test_without_memory_for_it_a_dense_layer_says_so() -> None:
     code = [sys.executable, "-c", NO_MEMORY]
     said = subprocess.run(code, env=nothing_kept, capture_output=True, text=True, check=True)
     for way in ("forwards", "backwards"):
-        assert f"{way} a layer found no memory; a smaller architecture.batch_size takes less" in said.stdout
+        assert f"{way} a layer found no memory for a batch of this size; a smaller one takes less" in said.stdout

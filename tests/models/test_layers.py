@@ -1,11 +1,14 @@
 """Each layer beside PyTorch's own, on values and gradients."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from support import needs_gpu
+from support import needs_gpu, operations
 from torch import Tensor, nn
 
 from vae_experiments.models import layers
+from vae_experiments.models.late_block import LateBlock
 from vae_experiments.models.layers import (
     Conv2d,
     ConvTranspose2d,
@@ -15,7 +18,7 @@ from vae_experiments.models.layers import (
     Unflatten,
     compute_without_kernels,
 )
-from vae_experiments.models.sequence import LateBlock, Layers
+from vae_experiments.models.sequence import Layers
 
 DEVICES = ["cpu", pytest.param("cuda", marks=needs_gpu)]
 
@@ -55,9 +58,36 @@ def test_a_few_output_channels_go_the_fast_way_and_only_in_training() -> None:
     layer, x = Conv2d(6, 1, 3, padding=1), torch.randn(2, 6, 4, 4)
     compute_without_kernels(layer)
     assert "ThinConvolution" in type(layer(x).grad_fn.next_functions[0][0]).__name__
-    assert "ThinConvolution" not in type(Conv2d(6, 1, 3, padding=1, stride=2)(x).grad_fn).__name__
+    strided = Conv2d(6, 1, 3, padding=1, stride=2)
+    compute_without_kernels(strided)
+    assert "ThinConvolution" not in "".join(operations(strided(x)))
     with torch.no_grad():
         torch.testing.assert_close(layer(x), nn.functional.conv2d(x, layer.weight, layer.bias, padding=1))
+
+
+OTHERS: dict[str, tuple[Callable[[], Conv2d | ConvTranspose2d], type[nn.Module]]] = {
+    "a border that is not zero": (lambda: Conv2d(6, 4, 3, padding=1, padding_mode="reflect"), nn.Conv2d),
+    "dilated": (lambda: Conv2d(6, 4, 3, padding=1, dilation=2), nn.Conv2d),
+    "in groups": (lambda: Conv2d(6, 4, 3, padding=1, groups=2), nn.Conv2d),
+    "not square": (lambda: Conv2d(6, 4, (3, 5), padding=1), nn.Conv2d),
+    "without a bias": (lambda: Conv2d(6, 4, 3, padding=1, bias=False), nn.Conv2d),
+    "padded to the same size": (lambda: Conv2d(6, 4, 3, padding="same"), nn.Conv2d),
+    "transposed, without a bias": (lambda: ConvTranspose2d(6, 4, 3, bias=False), nn.ConvTranspose2d),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("device", DEVICES)
+def test_any_other_convolution_is_pytorchs_too(device: str, name: str) -> None:
+    make, own = OTHERS[name]
+    layer = make().to(device)
+    for x in (torch.randn(2, 6, 8, 8, device=device), torch.randn(6, 8, 8, device=device)):
+        torch.testing.assert_close(layer(x), own.forward(layer, x))
+
+
+def test_a_transposed_convolution_may_be_told_its_size() -> None:
+    layer, x = ConvTranspose2d(6, 4, 3, stride=2), torch.randn(2, 6, 5, 5)
+    assert layer(x, output_size=[12, 12]).shape == (2, 4, 12, 12)
 
 
 def test_in_bfloat16_the_fast_way_is_no_less_exact(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +109,7 @@ def test_in_bfloat16_the_fast_way_is_no_less_exact(monkeypatch: pytest.MonkeyPat
 def test_a_transposed_convolution_is_pytorchs(device: str, stride: int) -> None:
     torch.manual_seed(0)
     layer = ConvTranspose2d(6, 4, 3, stride, 1, output_padding=stride - 1).to(device)
+    compute_without_kernels(layer)  # which tests/kernels has
     plain = twin(layer, nn.ConvTranspose2d(6, 4, 3, stride, 1, output_padding=stride - 1).to(device))
     x = torch.randn(3, 6, 5, 4, device=device)
     weights = torch.randn(layer(x).shape).to(device, torch.float64)

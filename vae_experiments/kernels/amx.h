@@ -25,8 +25,8 @@ static void release(void) { _tile_release(); }
 
 enum { FEW = 0 };
 
-static inline __attribute__((always_inline)) void multiply(const Product *p, const int first, const int a_tiles,
-                                                           const int b_tiles, float *sums) {
+static inline __attribute__((always_inline)) void multiply_form(const Product *p, const int first, const int a_tiles,
+                                                                const int b_tiles, float *sums) {
     const size_t a_pitch = p->a_pitch * sizeof(bf16);
     const int two_a = a_tiles > 1, two_b = b_tiles > 1;
     SETTLE;
@@ -59,4 +59,17 @@ static inline __attribute__((always_inline)) void multiply(const Product *p, con
     if (two_b) _tile_stored(1, sums + SUMS, 64);
     if (two_a) _tile_stored(2, sums + 2 * SUMS, 64);
     if (two_a && two_b) _tile_stored(3, sums + 3 * SUMS, 64);
+}
+
+/* Each form on its own: no branch is left between two instructions. */
+static inline __attribute__((always_inline)) void multiply(const Product *p, int first, int a_tiles, int b_tiles,
+                                                           float *sums) {
+    switch (4 * first + 2 * (a_tiles - 1) + b_tiles - 1) {
+#define CASE(first, a_tiles, b_tiles)                 \
+    case 4 * first + 2 * (a_tiles - 1) + b_tiles - 1: \
+        multiply_form(p, first, a_tiles, b_tiles, sums); \
+        break;
+        CASE(0, 1, 1) CASE(0, 1, 2) CASE(0, 2, 1) CASE(0, 2, 2) CASE(1, 1, 1) CASE(1, 1, 2) CASE(1, 2, 1) CASE(1, 2, 2)
+#undef CASE
+    }
 }

@@ -33,4 +33,4 @@ def make(calls: Iterable[Call]) -> None:
     """
     threads = torch.get_num_threads()
     if any(function(*arguments, threads) for function, arguments in calls):
-        raise MemoryError("a layer found no memory; a smaller architecture.batch_size takes less")
+        raise MemoryError("a layer found no memory for a batch of this size; a smaller one takes less")

@@ -25,7 +25,7 @@ UNITS = {  # a CPU's, and by which flags gcc may use them
     "AVX-512 BF16": (BF16 := (*AVX512, "-mavx512bf16")),
     "AMX": (*BF16, "-mamx-tile", "-mamx-bf16"),
 }
-LAYERS = {torch.bfloat16: "tiles", torch.float32: "vectors"}  # which library computes them
+LAYERS = {torch.bfloat16: "bfloat16", torch.float32: "float32"}  # which library computes them
 
 
 class Missing(Exception):
@@ -91,13 +91,13 @@ def _outcome(name: str) -> _Outcome:
             return _Outcome(_load(name, (*FLAGS, *UNITS[units])), units)
         except Missing as missing:
             why_not.append(str(missing))
-    lacking = "bfloat16 units (AMX, AVX-512 BF16)" if name == "tiles" else "vector units (AVX-512, AVX2)"
+    lacking = "bfloat16 units (AMX, AVX-512 BF16)" if name == "bfloat16" else "vector units (AVX-512, AVX2)"
     return _Outcome(why_not=why_not[0] if why_not else f"this CPU has no {lacking}")
 
 
 def _units(name: str) -> list[str]:
     """The CPU's units that a library is made for, the fastest first; a system may not grant all."""
-    if name == "tiles":
+    if name == "bfloat16":
         return bfloat16_units()
     best = {"AVX512": "AVX-512", "AVX2": "AVX2"}.get(torch.backends.cpu.get_cpu_capability())
     return [best] if best else []
@@ -166,6 +166,7 @@ def _opened(path: Path) -> ctypes.CDLL:
     arguments = {
         "convolve": [*[pointer] * 7, *[number] * 3],
         "gradient": [*[pointer] * 9, number],
+        "is_better_turned": [pointer],
         "dense": [pointer, number],
         "norm": [pointer, number, pointer, number],
         "adam": [pointer, number, pointer, number],

@@ -1,7 +1,7 @@
-"""Convolutions with the ReLU behind them, by kernels compiled for this CPU: tiles.c, vectors.c for PyTorch's tensors.
+"""Convolutions with the ReLU behind them, by kernels compiled for this CPU: bfloat16.c and float32.c.
 
-Images are channels_last, in bfloat16 (tiles.c) or float32 (vectors.c); weights and biases float32, in any order of
-memory.
+Images are channels_last, in bfloat16 (bfloat16.c) or float32 (float32.c); weights and biases float32, in any order
+of memory.
 """
 
 import ctypes
@@ -15,7 +15,6 @@ from vae_experiments.kernels.calls import Call, library
 from vae_experiments.kernels.chain import Kernel
 
 MOST_KERNEL = 11  # layout.h: MOST_KERNEL
-THIN = 16, 32  # tiles.c: SEGMENT, DEPTH: values in a row of the kernel and in all of it, up to which it has patches
 
 
 class _Shape(ctypes.Structure):
@@ -112,13 +111,13 @@ class _ConvolutionKernel:
     order = torch.channels_last
 
     def __init__(self, c: Convolution, images: tuple[int, ...], weight: Tensor, precision: torch.dtype) -> None:
+        self._library = library(precision)
         size = images[2], images[3]
         self._forward = _Convolve(images, c.output(*size), weight, 1 if c.transposed else 0, c)
         self.shape: tuple[int, ...] = self._forward.shape
         outputs = self.shape
-        self._gradient = _Gradient(
-            images, outputs, weight, c, swapped=c.transposed
-        )  # that of its adjoint, from there to x
+        # Of a transposed convolution, that of its adjoint, from there to x.
+        self._gradient = _Gradient(images, outputs, weight, c, swapped=c.transposed)
         # A convolution's gradient is the transposed convolution of its output's, and the other way round.
         adjoint = c._replace(transposed=not c.transposed)
         if c.transposed or c.stride > 1:
@@ -126,9 +125,9 @@ class _ConvolutionKernel:
         else:  # the adjoint is a convolution, too, with the kernel turned around
             turned = c._replace(padding=c.kernel - 1 - c.padding)
             self._of_x = _Convolve(outputs, size, weight, 1, turned, turned=True)
-            if _is_better_turned(precision, images[1], outputs[1], c.kernel):
-                self._gradient = _Gradient(images, outputs, weight, turned, swapped=True, turned=True)
-        self._library = library(precision)
+            of_turned = _Gradient(images, outputs, weight, turned, swapped=True, turned=True)
+            if self._library.is_better_turned(of_turned.sizes):
+                self._gradient = of_turned
 
     def forward(self, x: int, weight: int, bias: int, relu: bool, y: int) -> Call:
         return self._library.convolve, self._forward.arguments(x, None, weight, bias, y, relu)
@@ -150,13 +149,6 @@ def _kernel(
 ) -> Kernel:
     """For images and weights of these shapes; made once, since it takes as long as a small batch."""
     return _ConvolutionKernel(c, images, torch.empty_strided(weight, strides, device="meta"), precision)
-
-
-def _is_better_turned(precision: torch.dtype, inputs: int, outputs: int, kernel: int) -> bool:
-    """Whether the weights' gradient is found sooner of the convolution to x: with few output channels."""
-    if precision == torch.bfloat16:
-        return outputs * kernel <= THIN[0] and outputs * kernel**2 <= THIN[1]
-    return outputs < min(16, inputs)  # they would leave most of a vector empty
 
 
 def _taps(weight: Tensor, read: int, written: int, turned: bool = False) -> _Weights:

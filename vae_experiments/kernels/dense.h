@@ -1,4 +1,4 @@
-/* Dense layers in bfloat16 on tiles, forwards and backwards.
+/* Dense layers in bfloat16, forwards and backwards.
  *
  * Of the two sizes of a layer before or behind convolutions, one is far wider than the other and than the batch. The
  * threads share it, part by part; while a part's values and weights are in the cache, all products with them are made:

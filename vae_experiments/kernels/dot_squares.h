@@ -24,12 +24,11 @@ typedef struct {
 
 static Squares squares_of(const Work *asked) {
     const Shape *s = &asked->shape;
-    Squares q = {.work = *asked, .rows = (s->out_height + 1) / 2, .columns = (s->out_width + 1) / 2};
-    q.all = q.rows * q.columns;
+    Tiling t = tiled(s);
+    Squares q = {.work = *asked, .rows = t.rows, .columns = t.columns, .all = t.all};
     q.x_tiles = (int)up(s->channels, SIDE) / SIDE, q.g_tiles = (int)up(s->out_channels, SIDE) / SIDE;
-    int rows = most(2 * q.rows + 2, s->padding + s->height), columns = most(2 * q.columns + 2, s->padding + s->width);
     int depth = (int)up(s->channels, DEPTH), g_depth = (int)up(s->out_channels, DEPTH);
-    q.grid = (Grid){1, rows, columns, depth, s->padding, s->padding, (size_t)rows * columns * depth};
+    q.grid = (Grid){1, t.x_rows, t.x_columns, depth, s->padding, s->padding, (size_t)t.x_rows * t.x_columns * depth};
     q.g_grid = (Grid){1, 2 * q.rows, 2 * q.columns, g_depth, 0, 0, (size_t)4 * q.all * g_depth};
     return q;
 }
@@ -63,15 +62,8 @@ static void turn_weights(const void *plan, int tile) {
     bf16 *to = q->packed + (size_t)tile * PLACES * k_tiles * TILE;
     for (int k = 0; k < k_tiles; k++) {
         int c = k * DEPTH, n_read = least(DEPTH, s->channels - c);
-        float kernels[9][TILE], turned[PLACES][TILE];
-        for (int tap = 0; tap < 9; tap++)
-            get_weights(at_tap(first, w, 3, tap) + c * w->read, w, n_read, count, kernels[tap]);
-        for (int i = 0; i < n_read * SIDE; i += LANES) {
-            vector taps[9], u[4][4];
-            for (int tap = 0; tap < 9; tap++) taps[tap] = load(kernels[tap] + i);
-            turn_kernel(taps, u);
-            for (int place = 0; place < PLACES; place++) store(turned[place] + i, u[place / 4][place % 4]);
-        }
+        float turned[PLACES][TILE];
+        turn_kernels(first + c * w->read, w, n_read, count, turned[0], TILE);
         for (int place = 0; place < PLACES; place++)
             pack_tile(turned[place], SIDE, 1, n_read, count, to + ((size_t)place * k_tiles + k) * TILE);
     }

@@ -20,15 +20,15 @@ static void release(void) {}
 
 /* Rows of one tile of A, from `row` on. */
 static inline __attribute__((always_inline)) void dot(const int rows, const int b_tiles, const Product *p, int tile,
-                                                      int row, const int first, float *sums) {
+                                                      int row, __mmask16 kept, float *sums) {
     __m512 sum[SIDE][2];
     const char *a = (const char *)(p->a[tile] + row * p->a_pitch);
     const size_t pitch = p->a_pitch * sizeof(bf16);
     sums += (2 * tile * SIDE + row) * SIDE;
 #define BEGIN(r) \
     if (r < rows) { \
-        sum[r][0] = first ? _mm512_setzero_ps() : _mm512_load_ps(sums + r * SIDE); \
-        if (b_tiles > 1) sum[r][1] = first ? _mm512_setzero_ps() : _mm512_load_ps(sums + SUMS + r * SIDE); \
+        sum[r][0] = _mm512_maskz_load_ps(kept, sums + r * SIDE); \
+        if (b_tiles > 1) sum[r][1] = _mm512_maskz_load_ps(kept, sums + SUMS + r * SIDE); \
     }
     OF_ROWS(BEGIN)
     for (const Run *run = p->runs; run < p->runs + p->n_runs; run++) {
@@ -61,18 +61,24 @@ static inline __attribute__((always_inline)) void dot(const int rows, const int 
     OF_ROWS(END)
 }
 
-static inline __attribute__((always_inline)) void multiply(const Product *p, const int first, const int a_tiles,
-                                                           const int b_tiles, float *sums) {
+static inline __attribute__((always_inline)) void multiply_by(const int b_tiles, const Product *p, __mmask16 kept,
+                                                              int a_tiles, float *sums) {
     int largest = b_tiles > 1 ? MOST_ROWS : SIDE, part = equal_part(p->rows, largest);
     for (int tile = 0; tile < a_tiles; tile++)
         for (int row = 0; row < p->rows; row += part)
             switch (least(part, p->rows - row)) {
 #define CASE(r) \
     case r + 1: \
-        if (r < largest) dot(r + 1, b_tiles, p, tile, row, first, sums); \
+        if (r < largest) dot(r + 1, b_tiles, p, tile, row, kept, sums); \
         break;
                 OF_ROWS(CASE)
             }
+}
+
+static void multiply(const Product *p, int first, int a_tiles, int b_tiles, float *sums) {
+    __mmask16 kept = first ? 0 : 0xffff;
+    if (b_tiles > 1) multiply_by(2, p, kept, a_tiles, sums);
+    else multiply_by(1, p, kept, a_tiles, sums);
 }
 #undef OF_ROWS
 #undef BEGIN

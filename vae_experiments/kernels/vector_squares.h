@@ -46,18 +46,8 @@ static void turn_weights(const void *plan, int tile) {
     size_t place = (size_t)s->channels * width;
     const float *first = p->work.weights + tile * WIDE * w->written;
     float *u = p->weights + (size_t)tile * PLACES * s->channels * WIDE;
-    for (int c = 0; c < s->channels; c += LANES) {
-        int n_read = least(LANES, s->channels - c);
-        float g[9][LANES * WIDE];
-        for (int tap = 0; tap < 9; tap++)
-            get_weights(at_tap(first, w, 3, tap) + c * w->read, w, n_read, count, g[tap]);
-        for (int i = 0; i < n_read * width; i += LANES, u += LANES) {
-            vector taps[9], turned[4][4];
-            for (int tap = 0; tap < 9; tap++) taps[tap] = load(g[tap] + i);
-            turn_kernel(taps, turned);
-            for (int at = 0; at < PLACES; at++) store(u + at * place, turned[at / 4][at % 4]);
-        }
-    }
+    for (int c = 0; c < s->channels; c += LANES)
+        turn_kernels(first + c * w->read, w, least(LANES, s->channels - c), count, u + (size_t)c * width, place);
 }
 
 /* sums [place][square][width] as what the layer returns. */

@@ -1,4 +1,5 @@
 /* Weights, from where they lie to rows of written channels. */
+#pragma once
 #include "lanes.h"
 #include "layout.h"
 

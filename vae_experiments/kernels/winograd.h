@@ -6,8 +6,7 @@
  * together make 16 products of matrices, one for each place in 4 x 4. What is not a number, or infinite, may make all
  * of the squares so that see it.
  */
-#include "lanes.h"
-#include "layout.h"
+#include "weights.h"
 
 enum { PLACES = 16 };
 
@@ -69,5 +68,28 @@ static inline __attribute__((always_inline)) void turn_back(const vector u[4][4]
     for (int i = 0; i < 3; i++) {
         vector half = (r[i][1] + r[i][2]) / 2;
         w[3 * i] = r[i][0] + half, w[3 * i + 1] = (r[i][1] - r[i][2]) / 2, w[3 * i + 2] = half + r[i][3];
+    }
+}
+
+/* The squares of an image, and how large x is, with its border, for all of them to see. */
+typedef struct { int rows, columns, all, x_rows, x_columns; } Tiling;
+static inline Tiling tiled(const Shape *s) {
+    int rows = (s->out_height + 1) / 2, columns = (s->out_width + 1) / 2;
+    return (Tiling){rows, columns, rows * columns, most(2 * rows + 2, s->padding + s->height),
+                    most(2 * columns + 2, s->padding + s->width)};
+}
+
+/* The kernels of so many read by so many written channels, turned: [place][read][written, filled up], places `next`
+ * apart. */
+static inline void turn_kernels(const float *from, const Weights *w, int n_read, int n_written, float *to,
+                                size_t next) {
+    int size = n_read * (int)up(n_written, LANES);
+    float kernels[9][size];
+    for (int tap = 0; tap < 9; tap++) get_weights(at_tap(from, w, 3, tap), w, n_read, n_written, kernels[tap]);
+    for (int i = 0; i < size; i += LANES) {
+        vector taps[9], u[4][4];
+        for (int tap = 0; tap < 9; tap++) taps[tap] = load(kernels[tap] + i);
+        turn_kernel(taps, u);
+        for (int place = 0; place < PLACES; place++) store(to + place * next + i, u[place / 4][place % 4]);
     }
 }

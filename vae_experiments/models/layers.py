@@ -1,10 +1,11 @@
 """Layers that compute what PyTorch's compute, in the order in which a CPU, or a GPU, does it fast.
 
-A channels_last batch [B, C, H, W] lies in memory as [B, H, W, C]. Each layer here keeps it so, forwards and
-backwards: a copy into another order costs more than many a convolution.
+A channels_last batch [B, C, H, W] lies in memory as [B, H, W, C]. Layers before and behind convolutions keep it so,
+forwards and backwards: a copy into another order costs more than many a convolution.
 """
 
 from functools import reduce
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -69,9 +70,8 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         if output_size is None and self.compiled and (y := by_kernels(self, x)) is not None:
             return y
-        if not self.rewritten or not torch.is_grad_enabled():
+        if not self.rewritten or not torch.is_grad_enabled() or output_size is not None or not _is_usual(self, x):
             return super().forward(x, output_size)
-        assert output_size is None
         assert self.bias is not None
         assert not isinstance(self.padding, str)
         y = functional.conv_transpose2d(
@@ -95,7 +95,8 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.compiled and (computed := by_kernels(self, x)) is not None:
             return computed
-        if not self.rewritten or not torch.is_grad_enabled() or x.device.type not in ("cpu", "cuda"):
+        is_rewritten = self.rewritten and torch.is_grad_enabled() and x.device.type in ("cpu", "cuda")
+        if not is_rewritten or not _is_usual(self, x):
             return super().forward(x)
         assert self.bias is not None
         assert not isinstance(self.padding, str)
@@ -113,6 +114,7 @@ class Conv2d(nn.Conv2d):
         return (
             self.out_channels <= THIN < self.in_channels
             and kernel % 2 == 1
+            and self.kernel_size == (kernel, kernel)
             and self.padding == (kernel // 2, kernel // 2)
             and self.stride == (1, 1)
         )
@@ -129,7 +131,7 @@ class Linear(nn.Linear):
 
 
 Compiled = Conv2d | ConvTranspose2d | Linear  # layers that may be computed by the kernels of vae_experiments.kernels
-KINDS = (Conv2d, ConvTranspose2d, Linear)
+KINDS = get_args(Compiled)
 
 
 def compute_as_pytorch(network: nn.Module) -> None:
@@ -151,6 +153,12 @@ def has_compiled_layers(network: nn.Module, precision: torch.dtype) -> bool:
     """Whether `network` has layers that the kernels for that number format may compute."""
     layers = [layer for layer in network.modules() if isinstance(layer, Compiled) and layer.compiled]
     return any(not isinstance(layer, Linear) or precision in FORMATS for layer in layers)
+
+
+def _is_usual(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:
+    """Whether it is of the kind that is computed another way here than by PyTorch."""
+    usual = layer.bias is not None and layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == "zeros"
+    return usual and not isinstance(layer.padding, str) and x.dim() == 4
 
 
 def add_bias(y: Tensor, bias: Tensor) -> Tensor:

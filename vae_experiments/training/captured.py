@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from vae_experiments.data.batches import Batch, binarize
-from vae_experiments.models.sequence import LateBlock
+from vae_experiments.models.late_block import LateBlock
 from vae_experiments.objectives import Progress, Schedule
 from vae_experiments.training.run import TrainingRun
 from vae_experiments.training.step import Step, draw_noise

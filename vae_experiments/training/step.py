@@ -11,8 +11,8 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from vae_experiments.data.batches import Batch, binarize
 from vae_experiments.kernels import updates
+from vae_experiments.models.late_block import LateBlock
 from vae_experiments.models.posteriors import Distribution
-from vae_experiments.models.sequence import LateBlock
 from vae_experiments.models.vae import VAE
 from vae_experiments.objectives import Objective, Progress, Terms
 from vae_experiments.training.run import TrainingRun

@@ -8,8 +8,9 @@ from torch import nn
 
 from vae_experiments.errors import InputError
 from vae_experiments.models.architectures.base import Architecture, activation
+from vae_experiments.models.late_block import LateBlock
 from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Flatten, Linear, Unflatten
-from vae_experiments.models.sequence import LateBlock, Layers
+from vae_experiments.models.sequence import Layers
 from vae_experiments.models.shapes import ImageShape
 
 Positive = Annotated[int, Ge(1)]
