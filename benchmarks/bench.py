@@ -49,10 +49,10 @@ def main() -> None:
     """Reads the command line, measures, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; all of them if none")
-    parser.add_argument("--rounds", type=int, default=Settings.rounds, help="how often everything is measured")
+    parser.add_argument("--rounds", type=int, default=Settings.rounds, help="how often what takes seconds is measured")
     parser.add_argument("--threads", type=int, default=Settings.threads, help="of every process measured")
     parser.add_argument("--page", type=Path, default=PAGE, help="where what was measured is written")
-    parser.add_argument("--quick", action="store_true", help="one round with few images, for a look")
+    parser.add_argument("--quick", action="store_true", help="one round, peers on few images, for a look")
     given = parser.parse_args()
     for name in set(given.sections) - set(SECTIONS):
         parser.error(f"{name}: no such section; there are {', '.join(SECTIONS)}")

@@ -31,8 +31,8 @@ class Ended:
     peak: int
 
 
-def run(command: Sequence[str], folder: Path, threads: int) -> Ended:
-    """Runs it there; classes of the bench's own modules may be named in what it is told.
+def run(command: Sequence[str], folder: Path, threads: int, *, gpu: bool = False) -> Ended:
+    """Runs it there, on a GPU only if told so; classes of the bench's own modules may be named in what it is told.
 
     Raises:
         Failed: it did not end well.
@@ -41,6 +41,7 @@ def run(command: Sequence[str], folder: Path, threads: int) -> Ended:
         "OMP_NUM_THREADS": str(threads),
         "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "VAE_DATA": str(DATA),
+        **({} if gpu else {"CUDA_VISIBLE_DEVICES": ""}),
     }
     with tempfile.TemporaryFile("w+") as said:
         before = time.perf_counter()

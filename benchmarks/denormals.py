@@ -11,7 +11,7 @@ from settings import Settings
 
 from vae_experiments.sweeps.progress import read_progress
 
-EPOCHS = 18  # of the bundled digits, some 2,500 steps: as far as the first of MNIST's own goes
+EPOCHS = 18  # of the bundled digits, 2,250 steps: further than the first of MNIST's own goes
 KEYS = (
     *("dataset=mnist5k", f"trainer.max_epochs={EPOCHS}", "trainer.threads=1", "tracking=off"),
     *("figures.epoch_manifold_size=0", "hooks.gallery=null", "hooks.diagnosis=null"),

@@ -82,9 +82,10 @@ def measure(settings: Settings) -> Measured:
         for number in range(settings.rounds):
             result.seed_run.append(seed_run(folder / str(number), settings.threads))
             say(f"the seed's five epochs, and the whole: {result.seed_run[-1]}")
-        run((*VAE, "train", "-m", *SHARED, "seed=0", "trainer.max_epochs=1", "sweep.estimate=false"), folder, 1)
+        first = (*SHARED, "seed=0", "trainer.max_epochs=1", "sweep.estimate=false")
+        run((*VAE, "train", "-m", *first), folder, 1, gpu=True)
         for at_once in AT_ONCE:
-            result.sweeps[at_once] = sweep(folder, at_once, 1, f"seed=range({JOBS})", SHARED)
+            result.sweeps[at_once] = sweep(folder, at_once, 1, f"seed=range({JOBS})", SHARED, gpu=True)
             say(f"{JOBS} jobs, {at_once} at once: {result.sweeps[at_once].whole:.0f} s")
     return result
 
@@ -100,7 +101,8 @@ def export(folder: Path) -> None:
 
 def train(contestant: Contestant, folder: str, batch_size: int, seed: int, threads: int) -> dict[str, Any]:
     """One training."""
-    options = (f"--batch-size={batch_size}", f"--epochs={EPOCHS}", f"--seed={seed}", "--device=cuda")
+    options = (f"--batch-size={batch_size}", f"--epochs={EPOCHS}", f"--seed={seed}", f"--threads={threads}")
+    options += ("--device=cuda",)
     answer = measured(f"peers.{contestant.script}", folder, *options, *contestant.options, threads=threads)
     say(f"batch {batch_size}, {contestant.name}: {answer['images_per_second']:,.0f} images/s")
     return answer
@@ -115,7 +117,7 @@ def seed_run(folder: Path, threads: int) -> list[float]:
     """Seconds of training in each of the notebook's five epochs, and last those until the end of validation."""
     report = folder.with_suffix(".json")
     watch = watched("LastEpoch", path=report)
-    run((*VAE, "train", *SEED, f"hydra.run.dir={folder}", watch), folder.parent, threads)
+    run((*VAE, "train", *SEED, f"hydra.run.dir={folder}", watch), folder.parent, threads, gpu=True)
     reached = written(report)
     return [*reached["epochs"], reached["seconds"]]
 

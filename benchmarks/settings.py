@@ -8,9 +8,9 @@ class Settings:
     """How much to measure.
 
     Args:
-        rounds: how often everything is measured; medians are quoted.
+        rounds: how often what takes seconds is measured; what takes minutes is, once.
         threads: of every process measured.
-        images: to train on in an epoch, of the bundled 5,000 digits.
+        images: to train on in an epoch side by side with others, of the bundled 5,000 digits.
     """
 
     rounds: int = 3

@@ -25,6 +25,11 @@ class Sweep:
     whole: float
     training: float
 
+    @property
+    def beyond(self) -> float:
+        """Those of a sweep of one job after another that are not training."""
+        return self.whole - self.training
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -35,7 +40,7 @@ class Measured:
         commands: seconds of as many commands of one job, one after another on all threads, as without a sweep.
         alone: a sweep, one at a time, on all threads.
         single: a sweep, one at a time, on one thread as together, the other cores idle.
-        start: seconds of a sweep of one job, less that job's training: what a sweep has once.
+        one: as single, of one job.
     """
 
     threads: int
@@ -43,35 +48,41 @@ class Measured:
     commands: float
     alone: Sweep
     single: Sweep
-    start: float
+    one: Sweep
 
     @property
     def overhead(self) -> float:
-        """Seconds of a core per job beyond its training, once the command has begun."""
-        return ((self.together.whole - self.start) * self.threads - self.together.training) / JOBS
+        """Seconds that each job more takes on a core of its own, beyond its training."""
+        return (self.single.beyond - self.one.beyond) / (JOBS - 1)
+
+    @property
+    def once(self) -> float:
+        """Seconds of a sweep, whatever the number of its jobs."""
+        return self.one.beyond - self.overhead
 
 
 def measure(settings: Settings) -> Measured:
     """Runs all of them, and what a sweep has once."""
     with scratch() as folder:
         run((*VAE, "train", "-m", *KEYS, "seed=0", "trainer.max_epochs=1", *SWEEP[1:]), folder, 1)  # makes the store
-        one = sweep(folder, 1, settings.threads, "seed=0")
         return Measured(
             settings.threads,
             sweep(folder, settings.threads, 1, SWEEP[0]),
             commands(folder, settings.threads),
             sweep(folder, 1, settings.threads, SWEEP[0]),
             sweep(folder, 1, 1, SWEEP[0]),
-            one.whole - one.training,
+            sweep(folder, 1, 1, "seed=0"),
         )
 
 
-def sweep(folder: Path, at_once: int, threads: int, seeds: str, keys: Sequence[str] = KEYS) -> Sweep:
+def sweep(
+    folder: Path, at_once: int, threads: int, seeds: str, keys: Sequence[str] = KEYS, *, gpu: bool = False
+) -> Sweep:
     """One sweep of the jobs, so many at once with so many threads each."""
     before = set(folder.glob("multirun/*"))
     shares = (f"sweep.jobs={at_once}", f"trainer.threads={threads}")
     at_all = at_once * threads  # the comparison, drawn when no job runs any more, may have them all
-    ended = run((*VAE, "train", "-m", *keys, seeds, *SWEEP[1:], *shares), folder, at_all)
+    ended = run((*VAE, "train", "-m", *keys, seeds, *SWEEP[1:], *shares), folder, at_all, gpu=gpu)
     (made,) = set(folder.glob("multirun/*")) - before
     histories = [read.history for job in made.iterdir() if job.is_dir() and (read := read_progress(job))]
     return Sweep(ended.seconds, sum(row["time/epoch_seconds"] for history in histories for row in history))
@@ -97,8 +108,8 @@ def markdown(measured: Measured) -> str:
         f"{JOBS} models of the default network, {EPOCHS} epochs of 4,000 digits each, recorded in MLflow; seconds of "
         "the whole command, or commands.\n\n"
         + "\n".join(["| | seconds | times as long |", "|---|---:|---:|", *table])
-        + f"\n\nA job takes {measured.overhead:.1f} s of a core beyond its training's steps (validation, checkpoints, "
-        f"diagnosis, MLflow), the sweep once {measured.start:.1f} s."
+        + f"\n\nOn a core of its own a job takes {measured.overhead:.1f} s beyond its training's steps (validation, "
+        f"checkpoints, diagnosis, MLflow), a sweep once {measured.once:.1f} s."
     )
 
 

@@ -1,16 +1,14 @@
-"""A section of the bench: what logging, checkpoints, figures and all the rest around training take of a default run.
+"""A section of the bench: what logging, checkpoints, figures and all other hooks take of a default run.
 
 python benchmarks/upkeep.py
 """
 
-import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from command import VAE, run, scratch, watched, written
 from settings import Settings
 
-RUNS = 1  # of minutes each
 WHAT = {
     "Checkpoint": "checkpoints",
     "LogMetrics": "metrics",
@@ -22,33 +20,27 @@ WHAT = {
 }
 
 
-def measure(settings: Settings) -> list[dict[str, Any]]:
-    """Of each run: its seconds from the first step on, and those of each hook."""
+def measure(settings: Settings) -> dict[str, Any]:
+    """The run's epochs, its seconds from the first step on, and those of each hook."""
     with scratch() as folder:
-        results = []
-        for _ in range(RUNS):
-            run((*VAE, "train", watched("Upkeep", path=folder / "upkeep")), folder, settings.threads)
-            results.append(written(folder / "upkeep"))
-        return results
+        run((*VAE, "train", watched("Upkeep", path=folder / "upkeep")), folder, settings.threads)
+        measured: dict[str, Any] = written(folder / "upkeep")
+    return measured
 
 
-def markdown(results: list[dict[str, Any]]) -> str:
+def markdown(measured: dict[str, Any]) -> str:
     """The section."""
+    hooks: dict[str, float] = measured["hooks"]
 
-    def row(what: str, hooks: Mapping[str, str]) -> str:
-        seconds = [sum(each["hooks"].get(name, 0.0) for name in hooks) for each in results]
-        shares = [each / result["whole"] for each, result in zip(seconds, results, strict=True)]
-        return f"| {what} | {statistics.median(seconds):.2f} | {statistics.median(shares):.1%} |"
+    def row(what: str, names: Iterable[str]) -> str:
+        seconds = sum(hooks.get(name, 0.0) for name in names)
+        return f"| {what} | {seconds:.2f} | {seconds / measured['whole']:.1%} |"
 
-    others = {name: "" for result in results for name in result["hooks"] if name not in WHAT}
-    rows = [row(what, {name: what}) for name, what in WHAT.items()]
-    rows += [
-        row("all others", others),
-        row("together", WHAT | others),
-        f"| the run | {statistics.median(each['whole'] for each in results):.1f} | |",
-    ]
-    table = "\n".join(["| | seconds | of the run |", "|---|---:|---:|", *rows])
-    return f"## Upkeep\n\nOf a default run, ten epochs of MNIST, from its first step on; medians.\n\n{table}"
+    rows = [row(what, [name]) for name, what in WHAT.items()]
+    rows += [row("all others", hooks.keys() - WHAT.keys()), row("together", hooks)]
+    table = ["| | seconds | of the run |", "|---|---:|---:|", *rows, f"| the run | {measured['whole']:.1f} | |"]
+    introduction = f"Of a default run, {measured['epochs']} epochs of MNIST, from its first step on."
+    return "\n\n".join(["## Upkeep", introduction, "\n".join(table)])
 
 
 if __name__ == "__main__":

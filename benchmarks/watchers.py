@@ -87,7 +87,7 @@ class Upkeep(Hook):
 
     def on_close(self, run: TrainingRun) -> None:
         whole = time.perf_counter() - self._begun
-        Path(self.path).write_text(json.dumps({"whole": whole, "hooks": self._seconds}))
+        Path(self.path).write_text(json.dumps({"whole": whole, "epochs": run.epochs, "hooks": self._seconds}))
 
     def _time(self, hook: Hook) -> None:
         for moment in MOMENTS:

@@ -42,11 +42,11 @@ def test_a_section_measured_anew_leaves_the_others_on_the_page() -> None:
 
 def test_a_jobs_overhead_is_what_its_core_did_besides_training() -> None:
     sweep_jobs = section("sweep_jobs")
-    # Two cores for 50 s, of which 6 s before anything began: 88 core-seconds for 80 of training.
-    measured = sweep_jobs.Measured(
-        2, sweep_jobs.Sweep(50, 80), 110, sweep_jobs.Sweep(95, 60), sweep_jobs.Sweep(100, 85), start=6
-    )
+    # Eight jobs have 15 s that are not training, one has 8: each of the seven others 1, and the sweep 7.
+    sweep = sweep_jobs.Sweep
+    measured = sweep_jobs.Measured(2, sweep(50, 80), 110, sweep(95, 60), single=sweep(100, 85), one=sweep(19, 11))
     assert measured.overhead == pytest.approx(1.0)
+    assert measured.once == pytest.approx(7.0)
     shares = [line.split("|")[3].strip() for line in sweep_jobs.markdown(measured).splitlines() if "one after" in line]
     assert shares == ["2.20", "1.90", "2.00"]
 
@@ -75,8 +75,8 @@ def test_denormals_are_judged_by_the_last_epoch_of_each_round() -> None:
 
 def test_the_speedrun_counts_the_seeds_that_reach_the_target() -> None:
     speedrun = section("speedrun")
-    text = speedrun.markdown(speedrun.Measured([30.0, 40.0, 32.0], [0.1830, 0.1833, 0.1840]))
-    assert "2 of 10 seeds reach it, in 32.0 s (30.0 to 40.0)" in text
+    text = speedrun.markdown(speedrun.Measured([30.0, 40.0, 52.0], [0.1830, 0.1833, 0.1840]))
+    assert "2 of 3 seeds reach it, in 35.0 s (30.0 to 40.0)" in text
 
 
 def test_on_a_gpu_rates_are_held_against_the_loop_people_write() -> None:

@@ -80,9 +80,8 @@ class Muon(Adam):
         assert parameter.grad is not None
         state = self.state[parameter]
         if not state:
-            state["step"] = torch.zeros(
-                (), device=parameter.device
-            )  # Adam, when it is loaded, expects it of every weight
+            # Adam, when it is loaded, expects it of every weight.
+            state["step"] = torch.zeros((), device=parameter.device)
             state["momentum"] = torch.zeros_like(parameter)
         state["step"] += 1
         state["momentum"].lerp_(parameter.grad, 1 - self.momentum)
