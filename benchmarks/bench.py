@@ -75,12 +75,12 @@ def here() -> list[str]:
 
 def measured(name: str, settings: Settings) -> str:
     """A section's part of the page; why not, if it cannot be measured."""
-    taken_on = machine()
+    taken_on, checked_out = machine(), commit()  # of the beginning: either may be changed meanwhile
     try:
         text = SECTIONS[name].markdown(SECTIONS[name].measure(settings))
     except Failed as failed:
         text = f"## {name}\n\nNot measured: {failed}."
-    return f"{text}\n\nMeasured {today()} at commit {commit()} on {taken_on}."
+    return f"{text}\n\nMeasured {today()} at commit {checked_out} on {taken_on}."
 
 
 def page(parts: Mapping[str, str]) -> str:

@@ -29,12 +29,13 @@ def today() -> str:
 
 
 def commit() -> str:
-    """What is checked out, with a plus where it has been changed since."""
-    here = Path(__file__).parent
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=here, capture_output=True, text=True
-    )
-    return done.stdout.strip() or "unknown"
+    """What is checked out, with a plus where more than the bench's own pages has been changed since."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)docs/benchmarks*.md")
+    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "") or "unknown"
 
 
 def processor() -> tuple[str, list[str]]:
