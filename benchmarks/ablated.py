@@ -55,10 +55,7 @@ def main() -> None:
     layout = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
     torch.manual_seed(0)
     vae = build_vae(config.architecture, config.posterior, config.prior, config.likelihood, SHAPE)
-    if not config.trainer.rewritten_layers:
-        layers.compute_as_pytorch(vae)
-    if not config.trainer.kernels:
-        layers.compute_without_kernels(vae)
+    layers.compute_by(vae, rewritten=config.trainer.rewritten_layers, kernels=config.trainer.kernels)
     if what == "order":
         for half in (vae.encoder, vae.decoder):
             assert isinstance(half, nn.Sequential)

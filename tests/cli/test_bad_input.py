@@ -49,6 +49,9 @@ ABSENT = "mps" if torch.cuda.is_available() else "cuda"  # no machine has both
         (["hydra.run.dir=/proc/none"], "/proc/none"),
         (["scheduler=null"], "scheduler"),
         (["scheduler=plateau", "trainer.scheduler_interval=step"], "trainer.scheduler_interval=epoch"),
+        (["plan=maybe"], "plan=maybe: should be true or false"),
+        (["trainer=null"], "trainer=null: a group takes the name of one of its choices"),
+        (["trainer=[nonsense]"], "trainer/nonsense: no such file among conf/ and --config-dir"),
     ],
 )
 def test_is_refused_in_one_line(vae: Vae, overrides: list[str], says: str) -> None:
@@ -77,6 +80,33 @@ def test_a_store_that_cannot_be_used_is_said_before_anything_is_trained(vae: Vae
     assert "epoch" not in ended.err
     assert not list(Path().glob("outputs/*/checkpoints"))
     assert not list(Path().glob("outputs/*/run.json"))  # nothing was begun that could be resumed
+
+
+@pytest.mark.parametrize(("uri", "says"), STORES)
+def test_a_sweep_leaves_nothing_to_resume_where_its_store_cannot_be_used(vae: Vae, uri: str, says: str) -> None:
+    ended = vae("train", "-m", "experiment=smoke", "seed=0,1", "sweep.estimate=false", f"tracking.uri={uri}")
+    assert ended.status == 2, ended.err
+    assert says in ended.err
+    assert "Traceback" not in ended.err
+    assert not list(Path().glob("multirun/*/plan.json"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["seed=range(0)"], "seed: has no value to sweep over"),
+        (["seed=0,1", "plan=maybe"], "plan=maybe: should be true or false"),
+        (["seed=0,1", "tracking.uri=5"], "tracking.uri=5: should be a valid string"),
+        (["seed=0,1", "tracking.uri="], "tracking.uri is empty"),
+    ],
+)
+def test_a_sweep_refuses_likewise(vae: Vae, overrides: list[str], says: str) -> None:
+    ended = vae("train", "-m", "experiment=smoke", *overrides)
+    assert ended.status == 2, ended.err
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("vae: ")]
+    assert says in line
+    assert "Traceback" not in ended.err
+    assert not list(Path().glob("multirun/*/plan.json"))
 
 
 @pytest.mark.parametrize("verb", ["generate", "encode"])

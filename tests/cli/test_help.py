@@ -53,3 +53,10 @@ def test_doctor_says_what_would_be_chosen(vae: Vae) -> None:
     ended = vae("doctor", "trainer.device=cpu")
     assert ended.status == 0, ended.err
     assert re.search(r"^training +would run on cpu in (float32|bfloat16) \(", ended.out, re.MULTILINE)
+
+
+def test_doctor_says_what_is_left_out(vae: Vae) -> None:
+    ended = vae("doctor", "trainer=plain", "tracking=off")
+    assert ended.status == 0, ended.err
+    assert re.search(r"^training +would run on .* in float32 \(as asked\)", ended.out, re.MULTILINE)
+    assert re.search(r"^kernels +left out: trainer.kernels=false$", ended.out, re.MULTILINE)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vae_experiments.kernels import compiled
 from vae_experiments.models.architectures import Conv, ResNet
 from vae_experiments.models.late_block import LateBlock
-from vae_experiments.models.layer_kernels import by_kernels, kernel_of_convolution
+from vae_experiments.models.layer_kernels import by_kernels, convolution_of
 from vae_experiments.models.layers import Conv2d, ConvTranspose2d, Linear, compute_as_pytorch, compute_without_kernels
 from vae_experiments.models.sequence import Layers
 
@@ -159,7 +159,7 @@ def test_a_convolution_of_any_shape_is_pytorchs(precision: torch.dtype, data: st
         layer = ConvTranspose2d(channels, filters, kernel, stride, padding, output_padding=number(0, stride - 1))
     else:
         layer = Conv2d(channels, filters, kernel, stride, padding)
-    shape = kernel_of_convolution(layer)
+    shape = convolution_of(layer)
     assert shape is not None
     assume(min(shape.output(*size)) > 0)
     assume(transposed or min(size) + 2 * padding >= kernel)

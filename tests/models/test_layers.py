@@ -1,6 +1,7 @@
 """Each layer beside PyTorch's own, on values and gradients."""
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from vae_experiments.models.layers import (
     RepeatedOverSquares,
     SquareMeans,
     Unflatten,
+    compute_as_pytorch,
     compute_without_kernels,
 )
 from vae_experiments.models.sequence import Layers
@@ -162,7 +164,8 @@ def test_a_late_block_counts_on_from_a_checkpoint() -> None:
 def test_layers_are_pytorchs_one_after_another() -> None:
     torch.manual_seed(0)
     parts = [Conv2d(2, 5, 3, 2, padding=1), nn.ReLU(), ConvTranspose2d(5, 4, 3, 2, 1), nn.ReLU(), nn.ReLU(), nn.Tanh()]
-    ours, theirs, x = Layers(*parts), nn.Sequential(*parts), torch.randn(3, 2, 6, 5)
+    ours, theirs, x = Layers(*parts), nn.Sequential(*deepcopy(parts)), torch.randn(3, 2, 6, 5)
+    compute_as_pytorch(theirs)
     weights = torch.randn_like(theirs(x))
     for a, b in zip(values_and_gradients(ours, x, weights), values_and_gradients(theirs, x, weights), strict=True):
         torch.testing.assert_close(a, b)

@@ -117,6 +117,13 @@ def test_a_run_with_another_optimizer_has_no_updates_of_our_own(keys: str) -> No
     assert "own updates" in clipped.identity["arithmetic"]
 
 
+@needs_float32
+def test_a_run_remembers_what_its_teacher_takes() -> None:
+    keys = ["optimizer=sgd", "trainer.precision=float32"]
+    taught = start(assembled.composed(*keys, "teacher=small"))
+    assert "own updates" in taught.identity["arithmetic"]
+
+
 def test_a_network_without_convolutions_has_use_for_them_only_in_bfloat16() -> None:
     for precision in (torch.bfloat16, torch.float32):
         assert has_compiled_layers(Conv().encoder((1, 28, 28)), precision)

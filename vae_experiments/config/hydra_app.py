@@ -130,13 +130,14 @@ def _explain(error: Exception, verb: str, arguments: Sequence[str]) -> str:
         group, _, option = error.missing_cfg_file.rpartition("/")
         if group and error.options is not None:
             return f"{group}={option}: no such option; {did_you_mean(option, error.options)}"
+        return f"{error.missing_cfg_file}: no such file among conf/ and --config-dir"
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
     key = getattr(root, "full_key", None)
     if key and "is not in struct" in str(root):
         return f"{key}: no such key; {_near(key, verb, arguments)}"
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; work in another folder, or name one with hydra.run.dir=..."
     if isinstance(error, OverrideParseException):
         word = error.override
@@ -148,8 +149,9 @@ def _explain(error: Exception, verb: str, arguments: Sequence[str]) -> str:
     if "Only one of --" in str(error):
         return "-m, --cfg and --info are for one of them at a time"
     if "group override must be" in str(error):
-        words = " ".join(word for word in arguments if word.endswith(("=null", "=", "}")))
-        return f"{words}: a group takes the name of one of its choices; see 'vae {verb} --help'"
+        words = [word for word in arguments if word.endswith(("=null", "=", "}"))]
+        groups = [word for word in words if (conf_dir() / word.lstrip("+").partition("=")[0]).is_dir()]
+        return f"{' '.join(groups or words)}: a group takes the name of one of its choices; see 'vae {verb} --help'"
     text = " ".join(str(error).split()).partition(" See https://hydra.cc")[0]
     return f"cannot compose the config: {text}"
 

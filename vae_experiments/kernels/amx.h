@@ -23,7 +23,11 @@ static void configure(int rows) {
 
 static void release(void) { _tile_release(); }
 
-enum { FEW = 0 };
+enum {
+    MOST_ROWS = SIDE,
+    FEW = 0,
+    SQUARES_PAY = 0, /* products take less time than what it takes to have fewer */
+};
 
 static inline __attribute__((always_inline)) void multiply_form(const Product *p, const int first, const int a_tiles,
                                                                 const int b_tiles, float *sums) {

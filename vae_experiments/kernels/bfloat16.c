@@ -1,6 +1,7 @@
 /* Layers in bfloat16 on a CPU's units for it, forwards and backwards, with the bias and the ReLU behind them. All of it
- * is products of tiles. Where the channels of a convolution are so few that the whole kernel sees no more than 32 values,
- * these are written out as if they were the channels of one pixel, so that a kernel of one tap is left ("patches").
+ * is products of tiles. Where the channels of a convolution are so few that the whole kernel sees no more than 32
+ * values, these are written out as if they were the channels of one pixel, so that a kernel of one tap is left
+ * ("patches").
  */
 #include "layout.h"
 typedef uint16_t bf16, Number; /* that images consist of */
@@ -12,10 +13,7 @@ typedef uint16_t bf16, Number; /* that images consist of */
 #include "images.h"
 #include "packing.h"
 
-#ifndef __AMX_BF16__ /* whose products take less time than what it takes to have fewer */
 #include "dot_squares.h"
-#endif
-
 #include "tile_convolution.h"
 #include "tile_gradient.h"
 

@@ -23,9 +23,12 @@ class _Task(ctypes.Structure):
 class Dense(NamedTuple):
     """A dense layer; its weight is [O, I], contiguous."""
 
+    inputs: int
+    outputs: int
+
     def kernel_for(self, rows: tuple[int, ...], weight: Tensor, precision: torch.dtype) -> Kernel:
         """What computes it of rows [B, I], B at least 1, in one of FORMATS."""
-        return _kernel(rows[0], rows[1], len(weight), precision)
+        return _kernel(rows[0], self.inputs, self.outputs, precision)
 
 
 class _DenseKernel:

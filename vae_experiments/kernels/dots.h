@@ -4,8 +4,9 @@
  */
 
 enum {
-    MOST_ROWS = 14, /* that are summed at a time by two tiles of B: of 32 registers, B takes two and A one */
+    MOST_ROWS = 14, /* of 32 registers, B takes two and A one */
     FEW = 4,
+    SQUARES_PAY = 1,
 };
 
 typedef int lane __attribute__((may_alias));

@@ -54,7 +54,7 @@ static void pack(const void *plan, int tile) {
     size_t of_tap = up(count, LANES) * s->channels;
     float *to = p->weights + (size_t)tile * WIDE * p->layout.n_taps * s->channels;
     for (int t = 0; t < p->layout.n_taps; t++, to += of_tap) {
-        const float *tap = at_tap(p->work.weights, w, s->kernel, p->layout.taps[t].weights);
+        const float *tap = p->work.weights + tap_at(w, s->kernel, p->layout.taps[t].weights);
         get_weights(tap + tile * WIDE * w->written, w, s->channels, count, to);
     }
 }
@@ -67,7 +67,7 @@ static void pack_thin(const void *plan, int o) {
     int depth = p->grid.depth;
     float *to = p->weights + (size_t)o * p->layout.n_taps * depth;
     for (int t = 0; t < p->layout.n_taps; t++, to += depth) {
-        const float *tap = at_tap(p->work.weights, w, s->kernel, p->layout.taps[t].weights) + o * w->written;
+        const float *tap = p->work.weights + tap_at(w, s->kernel, p->layout.taps[t].weights) + o * w->written;
         for (int c = 0; c < depth; c++) to[c] = c < s->channels ? tap[c * w->read] : 0;
     }
 }
@@ -194,7 +194,7 @@ static void put_gradient(const void *plan, int piece, const float *sums, size_t 
     const Weights *w = &p->work.w;
     int blocks = (s->channels + LANES - 1) / LANES, tap = piece / blocks, c = piece % blocks * LANES;
     int n_values = s->kernel * s->kernel * s->channels, n_read = least(LANES, s->channels - c);
-    float *to = (float *)at_tap(p->work.gradient, w, s->kernel, tap) + c * w->read;
+    float *to = p->work.gradient + tap_at(w, s->kernel, tap) + c * w->read;
     for (int o = 0; o < s->out_channels; o += LANES) {
         int tile = o / WIDE * WIDE, width = least(WIDE, p->g_grid.depth - tile);
         const float *from = sums + (size_t)tile * filled(n_values) + o % WIDE;

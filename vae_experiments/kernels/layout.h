@@ -32,10 +32,11 @@ static inline int equal_part(int n, int largest) {
 /* Where a weight lies: at `read` channels, `written` channels, rows and columns of the kernel, in float32. */
 typedef struct { int64_t read, written, row, column; int turned; } Weights;
 
-static inline const float *at_tap(const float *weights, const Weights *w, int kernel, int tap) {
+/* Of a kernel's taps, row by row, where that one's weights begin. */
+static inline int64_t tap_at(const Weights *w, int kernel, int tap) {
     int i = tap / kernel, j = tap % kernel;
     if (w->turned) i = kernel - 1 - i, j = kernel - 1 - j;
-    return weights + i * w->row + j * w->column;
+    return i * w->row + j * w->column;
 }
 
 /* A pixel that a tap leads to from an output pixel, and its weights. */

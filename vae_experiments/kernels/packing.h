@@ -32,7 +32,7 @@ static void pack_tile(const float *from, int64_t read, int64_t written, int n_re
 static inline void put_row(__m512 values, float *to, const Weights *w, const Shape *s, int as_patches, int tap,
                                int q, int count) {
     if (!as_patches && w->read == 1) {
-        _mm512_mask_storeu_ps((float *)at_tap(to, w, s->kernel, tap) + q, first16(count), values);
+        _mm512_mask_storeu_ps(to + tap_at(w, s->kernel, tap) + q, first16(count), values);
         return;
     }
     float each[SIDE];
@@ -40,7 +40,7 @@ static inline void put_row(__m512 values, float *to, const Weights *w, const Sha
     for (int i = 0; i < count; i++) {
         if (as_patches) tap = (q + i) / s->channels;
         int channel = as_patches ? (q + i) % s->channels : q + i;
-        ((float *)at_tap(to, w, s->kernel, tap))[channel * w->read] = each[i];
+        to[tap_at(w, s->kernel, tap) + channel * w->read] = each[i];
     }
 }
 

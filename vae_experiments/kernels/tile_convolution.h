@@ -24,7 +24,7 @@ static void pack(const void *plan, int written_tile) {
     if (p->as_patches) {
         float patch[TILE] = {0};
         for (int v = 0; v < taps * s->channels; v++) {
-            const float *from = at_tap(first, w, s->kernel, v / s->channels) + v % s->channels * w->read;
+            const float *from = first + tap_at(w, s->kernel, v / s->channels) + v % s->channels * w->read;
             for (int m = 0; m < count; m++) patch[v * SIDE + m] = from[m * w->written];
         }
         pack_tile(patch, SIDE, 1, taps * s->channels, count, to);
@@ -32,7 +32,7 @@ static void pack(const void *plan, int written_tile) {
     }
     for (int tap = 0; tap < taps; tap++)
         for (int r = 0; r < s->channels; r += DEPTH, to += TILE)
-            pack_tile(at_tap(first, w, s->kernel, tap) + r * w->read, w->read, w->written, s->channels - r, count, to);
+            pack_tile(first + tap_at(w, s->kernel, tap) + r * w->read, w->read, w->written, s->channels - r, count, to);
 }
 
 static inline __attribute__((always_inline)) void convolve_class(const Plan *p, const Class *class, int tile,
@@ -71,7 +71,7 @@ static void pack_thin(const void *plan, int o) {
     const Weights *w = &p->work.w;
     bf16 *to = p->packed + (size_t)o * p->layout.n_taps * p->depth;
     for (int t = 0; t < p->layout.n_taps; t++) {
-        const float *tap = at_tap(p->work.weights, w, s->kernel, p->layout.taps[t].weights) + o * w->written;
+        const float *tap = p->work.weights + tap_at(w, s->kernel, p->layout.taps[t].weights) + o * w->written;
         for (int c = 0; c < p->depth; c += DEPTH, to += DEPTH) {
             float values[DEPTH] = {0};
             for (int i = 0; i < least(DEPTH, s->channels - c); i++) values[i] = tap[(c + i) * w->read];
@@ -144,9 +144,7 @@ static void convolve_image(const void *plan, Image *image) {
 
 static int run_convolution(const Work *asked, int transposed) {
     const Shape *s = &asked->shape;
-#ifndef __AMX_BF16__ /* whose products take less time than what it takes to have fewer */
-    if (!transposed && is_winograd(s)) return run_squares(asked);
-#endif
+    if (SQUARES_PAY && !transposed && is_winograd(s)) return run_squares(asked);
     int as_patches = !transposed && has_patches(s), depth = as_patches ? DEPTH : (int)up(s->channels, DEPTH);
     int is_thin = !as_patches && s->out_channels <= FEW;
     Plan p = {.work = *asked, .as_patches = as_patches, .is_thin = is_thin, .depth = depth};

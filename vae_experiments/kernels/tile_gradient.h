@@ -1,5 +1,5 @@
-/* The weights' gradient in bfloat16: A is 16 channels of the one image by 32 pixels, B these pixels, shifted by a tap, by
- * 16 channels of the other.
+/* The weights' gradient in bfloat16: A is 16 channels of the one image by 32 pixels, B these pixels, shifted by a tap,
+ * by 16 channels of the other.
  */
 
 typedef struct {
@@ -70,9 +70,7 @@ static void put_gradient(const void *plan, int o, const float *sums, size_t next
 
 static int run_gradient(const Work *asked) {
     const Shape *s = &asked->shape;
-#ifndef __AMX_BF16__
-    if (is_winograd(s)) return run_squares_gradient(asked);
-#endif
+    if (SQUARES_PAY && is_winograd(s)) return run_squares_gradient(asked);
     int as_patches = has_patches(s), kernel = as_patches ? 1 : s->kernel, step = as_patches ? 1 : s->stride;
     int padding = as_patches ? 0 : s->padding, taps = kernel * kernel, planes = step * step;
     /* Both grids have rows of the same length, so that a tap is a shift of one against the other. */

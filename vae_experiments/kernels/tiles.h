@@ -1,5 +1,5 @@
-/* Tiles of bfloat16, and products of them: C += A x B, A 16 x 32, B 32 x 16, stored as 16 rows of pairs, and C 16 x 16 in
- * float32.
+/* Tiles of bfloat16, and products of them: C += A x B, A 16 x 32, B 32 x 16, stored as 16 rows of pairs, and C 16 x 16
+ * in float32.
  */
 enum {
     SIDE = 16,           /* of a tile of float32 */
@@ -27,7 +27,8 @@ static inline int pairs_of(int values) { return least(SIDE, (values + 1) / 2); }
  *   multiply(product, first, a_tiles, b_tiles, sums)
  *
  * for sums [2][2][16][16], by tiles of A and of B, += their products, or = if `first`; rows that are not wanted may
- * stay as they were. Of up to FEW written channels, a convolution is faster along the read ones. */
+ * stay as they were, and of two tiles of B MOST_ROWS are summed at a time. Of up to FEW written channels, a convolution
+ * is faster along the read ones; where SQUARES_PAY, others are with fewer products. */
 #ifdef __AMX_BF16__
 #include "amx.h"
 #else

@@ -10,10 +10,9 @@ static Plan plan_squares(const Work *asked) {
     const Shape *s = &asked->shape;
     Plan p = {.work = *asked};
     Squares *q = &p.squares;
-    q->rows = (s->out_height + 1) / 2, q->columns = (s->out_width + 1) / 2, q->all = q->rows * q->columns;
-    q->part = equal_part(q->all, SQUARES);
-    int rows = most(2 * q->rows + 2, s->padding + s->height), columns = most(2 * q->columns + 2, s->padding + s->width);
-    p.grid = (Grid){rows, columns, s->padding, s->padding, (int)up(s->channels, LANES)};
+    Tiling t = tiled(s);
+    q->rows = t.rows, q->columns = t.columns, q->all = t.all, q->part = equal_part(t.all, SQUARES);
+    p.grid = (Grid){t.x_rows, t.x_columns, s->padding, s->padding, (int)up(s->channels, LANES)};
     p.g_grid = (Grid){2 * q->rows, 2 * q->columns, 0, 0, (int)up(s->out_channels, LANES)};
     q->plane = plane(q->part, p.grid.depth);
     return p;
@@ -174,7 +173,7 @@ static void put_turned(const void *plan, int piece, const float *sums, size_t ne
         for (int tap = 0; tap < 9; tap++) result[tap][k] = taps[tap];
     }
     for (int tap = 0; tap < 9; tap++) {
-        float *to = (float *)at_tap(p->work.gradient, w, 3, tap) + c * w->read + o * w->written;
+        float *to = p->work.gradient + tap_at(w, 3, tap) + c * w->read + o * w->written;
         put_weights(result[tap], w, s->channels - c, s->out_channels - o, to);
     }
 }

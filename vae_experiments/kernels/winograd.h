@@ -85,7 +85,7 @@ static inline void turn_kernels(const float *from, const Weights *w, int n_read,
                                 size_t next) {
     int size = n_read * (int)up(n_written, LANES);
     float kernels[9][size];
-    for (int tap = 0; tap < 9; tap++) get_weights(at_tap(from, w, 3, tap), w, n_read, n_written, kernels[tap]);
+    for (int tap = 0; tap < 9; tap++) get_weights(from + tap_at(w, 3, tap), w, n_read, n_written, kernels[tap]);
     for (int i = 0; i < size; i += LANES) {
         vector taps[9], u[4][4];
         for (int tap = 0; tap < 9; tap++) taps[tap] = load(kernels[tap] + i);

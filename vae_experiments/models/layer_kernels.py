@@ -51,18 +51,18 @@ def _dense(layer: nn.Linear, shape: tuple[int, ...], precision: torch.dtype) -> 
     if precision not in FORMATS or len(shape) != 2 or shape[1] != inputs or layer.bias.shape != (outputs,):
         return None
     fits = layer.weight.is_contiguous() and outputs * inputs > 0 and 0 < shape[0] <= MOST_ROWS
-    return Dense() if fits else None
+    return Dense(inputs, outputs) if fits else None
 
 
 def _convolution(layer: nn.Conv2d | nn.ConvTranspose2d, shape: tuple[int, ...]) -> Convolution | None:
     if len(shape) != 4 or shape[1] != layer.in_channels:  # PyTorch takes single images, and refuses other channels
         return None
-    convolution = kernel_of_convolution(layer)
+    convolution = convolution_of(layer)
     return convolution if convolution is not None and min(convolution.output(shape[2], shape[3])) > 0 else None
 
 
-def kernel_of_convolution(layer: nn.Conv2d | nn.ConvTranspose2d) -> Convolution | None:
-    """Where the layer's taps lie, None if it is not one that the kernels compute."""
+def convolution_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> Convolution | None:
+    """The convolution that the layer is, None if it is not one that the kernels compute."""
     if layer.groups != 1 or layer.dilation != (1, 1) or layer.padding_mode != "zeros":
         return None
     transposed = isinstance(layer, nn.ConvTranspose2d)

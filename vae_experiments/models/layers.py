@@ -149,6 +149,14 @@ def compute_without_kernels(network: nn.Module) -> None:
             layer.compiled = False
 
 
+def compute_by(network: nn.Module, *, rewritten: bool, kernels: bool) -> None:
+    """Has the layers of `network` compute in the way that is fast, by kernels or without, or in PyTorch's own."""
+    if not rewritten:
+        compute_as_pytorch(network)
+    elif not kernels:
+        compute_without_kernels(network)
+
+
 def has_compiled_layers(network: nn.Module, precision: torch.dtype) -> bool:
     """Whether `network` has layers that the kernels for that number format may compute."""
     layers = [layer for layer in network.modules() if isinstance(layer, Compiled) and layer.compiled]

@@ -1,6 +1,7 @@
 """Puts a run together from its config: data, model, optimizer, and what they are to be told apart by."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from vae_experiments.errors import InputError
 from vae_experiments.kernels import compiled
 from vae_experiments.models.architectures import Architecture
 from vae_experiments.models.build import build_vae
-from vae_experiments.models.layers import compute_as_pytorch, compute_without_kernels
+from vae_experiments.models.layers import compute_by
 from vae_experiments.models.vae import VAE
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.folder import RunFolder
@@ -93,7 +94,7 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
             "signature": signature(plain, data.dataset.digest),
             "image_shape": list(data.dataset.image_shape),
             "threads": torch.get_num_threads(),
-            "arithmetic": _arithmetic(vae, optimizer, hardware, config.trainer),
+            "arithmetic": _arithmetic([vae], [optimizer], hardware, config.trainer),
         },
     )
     run.state.scheduler = build_scheduler(
@@ -105,15 +106,22 @@ def assemble(config: RunConfig, plain: dict[str, Any], folder: RunFolder, world:
     )
     if config.teacher is not None:
         run.teacher = _teacher(config.teacher, config, run)
+        states = run.state, run.teacher.run.state  # both are trained once more where a run is resumed
+        run.identity["arithmetic"] = _arithmetic(
+            [state.vae for state in states], [state.optimizer for state in states], hardware, config.trainer
+        )
     if world.is_first:
         _say_what_runs(run)
     return run
 
 
-def _arithmetic(vae: VAE, optimizer: Optimizer, hardware: Hardware, trainer: TrainerConfig) -> str:
+def _arithmetic(
+    vaes: Sequence[VAE], optimizers: Sequence[Optimizer], hardware: Hardware, trainer: TrainerConfig
+) -> str:
     """What rounds the numbers: a run that is resumed with another would come to others."""
-    layers = f", own kernels ({compiled.units(hardware.precision)})" if takes_kernels(vae, hardware) else ""
-    updated = isinstance(optimizer, Adam) and optimizer.takes_kernels
+    own_layers = any(takes_kernels(vae, hardware) for vae in vaes)
+    layers = f", own kernels ({compiled.units(hardware.precision)})" if own_layers else ""
+    updated = any(isinstance(optimizer, Adam) and optimizer.takes_kernels for optimizer in optimizers)
     clipped = trainer.clip_grad_norm is not None and trainer.kernels and hardware.device.type == "cpu"
     updates = ", own updates" if updated or (clipped and compiled.updates() is not None) else ""
     return f"{hardware.device.type} {hardware.precision}{layers}{updates}, torch {torch.__version__}"
@@ -152,10 +160,7 @@ def _teacher(teacher: TeacherConfig, config: RunConfig, run: TrainingRun) -> Tea
 def _build(config: RunConfig, architecture: Architecture, data: ImageData, hardware: Hardware) -> VAE:
     """The network of that architecture on the device, with the run's posterior, prior and likelihood."""
     vae = build_vae(architecture, config.posterior, config.prior, config.likelihood, data.dataset.image_shape)
-    if not config.trainer.rewritten_layers:
-        compute_as_pytorch(vae)
-    if not config.trainer.kernels:
-        compute_without_kernels(vae)
+    compute_by(vae, rewritten=config.trainer.rewritten_layers, kernels=config.trainer.kernels)
     layout = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
     vae.to(hardware.device, memory_format=layout)  # type: ignore[call-overload]
     vae.prior.initialize(_some_images(data, config.seed).to(hardware.device))

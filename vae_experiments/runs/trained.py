@@ -13,6 +13,7 @@ from vae_experiments.data.prepare import ImageData, prepare
 from vae_experiments.data.source import Source
 from vae_experiments.errors import InputError
 from vae_experiments.models.build import build_vae
+from vae_experiments.models.layers import compute_by
 from vae_experiments.models.vae import VAE
 from vae_experiments.runs.config import RunConfig
 from vae_experiments.runs.reference import Reference, resolve
@@ -48,6 +49,7 @@ class TrainedRun:
                 f"{self.reference.name}: its checkpoint does not fit the network that its config names: it was written "
                 "by another version of that architecture"
             ) from error
+        compute_by(vae, rewritten=c.trainer.rewritten_layers, kernels=c.trainer.kernels)
         vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # however it was trained: codes come twice as fast
         return vae.eval()
 

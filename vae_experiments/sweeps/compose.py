@@ -18,6 +18,13 @@ from vae_experiments.tracking.address import without_password
 ABOUT_THE_SWEEP = ("sweep", "plan")
 
 
+def only_plans(said: object) -> bool:
+    """Whether the key `plan` asks for no more than the plan. Raises InputError where it says something else."""
+    if not isinstance(said, bool):
+        raise InputError(f"plan={'null' if said is None else said}: should be true or false")
+    return said
+
+
 @dataclass(frozen=True)
 class Templates:
     """Composed configs with their interpolations still open, one for each combination of swept group choices.

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from omegaconf.errors import OmegaConfBaseException
 
+from vae_experiments import garbage
 from vae_experiments.comparison.folders import sweep_rows
 from vae_experiments.comparison.rows import ELBO, ranked
 from vae_experiments.comparison.screen import show
@@ -86,29 +87,38 @@ def run_sweep(folder: SweepFolder, terms: Terms, capacity: Capacity) -> None:
         RunFailed: jobs failed; each was reported.
         Interrupted: a signal; the jobs under way have saved their state.
     """
-    plan = folder.plan()
     with ExitStack() as stack:
         stack.enter_context(log_to_file(folder.path / "run.log"))
-        parent = Parent.begin(folder.path, plan, terms.tracking)
-        folder.write_status(plan.name, "RUNNING")
-        ending = _Ending()
-        stack.callback(lambda: folder.write_status(plan.name, ending.status, ending.reason))
-        stack.callback(lambda: parent.finish(ending.status))
         try:
-            failed = _run_jobs(folder, plan, terms, capacity, parent)
-        except Interrupted:
+            _run_sweep(folder, terms, capacity, stack)
+        except (Interrupted, KeyboardInterrupt):  # the latter before the jobs' controller takes signals over
             log.warning("stopped by a signal; continue with: %s", _again(folder))
             for line in closing_lines(folder.path):
                 log.info("%s", line)
             raise
-        except Exception as error:
-            ending.status, ending.reason = "FAILED", f"{type(error).__name__}: {error}"
-            log.debug("the sweep itself failed", exc_info=True)
-            raise
-        if failed:
-            ending.status, ending.reason = "FAILED", f"{failed} of {len(folder.plan().jobs)} jobs failed"
-            raise RunFailed(f"{ending.reason}; try them again with: {_again(folder)}")
-        ending.status = "FINISHED"
+
+
+def _run_sweep(folder: SweepFolder, terms: Terms, capacity: Capacity, stack: ExitStack) -> None:
+    """As `run_sweep`; what is to be done when it ends, however that is, goes on the stack."""
+    plan = folder.plan()
+    parent = Parent.begin(folder.path, plan, terms.tracking)
+    garbage.as_usual()  # it may run for days
+    folder.write_status(plan.name, "RUNNING")
+    ending = _Ending()
+    stack.callback(lambda: folder.write_status(plan.name, ending.status, ending.reason))
+    stack.callback(lambda: parent.finish(ending.status))
+    try:
+        failed = _run_jobs(folder, plan, terms, capacity, parent)
+    except Interrupted:
+        raise
+    except Exception as error:
+        ending.status, ending.reason = "FAILED", f"{type(error).__name__}: {error}"
+        log.debug("the sweep itself failed", exc_info=True)
+        raise
+    if failed:
+        ending.status, ending.reason = "FAILED", f"{failed} of {len(folder.plan().jobs)} jobs failed"
+        raise RunFailed(f"{ending.reason}; try them again with: {_again(folder)}")
+    ending.status = "FINISHED"
 
 
 def _again(folder: SweepFolder) -> str:

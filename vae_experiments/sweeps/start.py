@@ -24,13 +24,20 @@ from vae_experiments.runs.signature import source_digest
 from vae_experiments.runs.sweep_folder import SweepFolder
 from vae_experiments.sweeps.capacity import Capacity, jobs_at_once
 from vae_experiments.sweeps.child import in_child
-from vae_experiments.sweeps.compose import Draft, Templates, compose_templates, job_config, without_doubles
+from vae_experiments.sweeps.compose import (
+    Draft,
+    Templates,
+    compose_templates,
+    job_config,
+    only_plans,
+    without_doubles,
+)
 from vae_experiments.sweeps.config import SweepConfig
 from vae_experiments.sweeps.cost import Cost, largest
 from vae_experiments.sweeps.executors import build_executor, is_local
 from vae_experiments.sweeps.overrides import Typed, combinations, part, values
 from vae_experiments.sweeps.plan_table import PlanTable
-from vae_experiments.tracking.address import shown_override, without_password
+from vae_experiments.tracking.address import resolve_uri, shown_override, without_password
 from vae_experiments.tracking.config import TrackingConfig
 
 log = logging.getLogger(__name__)
@@ -69,6 +76,11 @@ class Command:
             return construct(SweepConfig, {str(key): value for key, value in plain.items()})
         except InputError as error:
             raise InputError(f"sweep.{error}") from error
+
+    @property
+    def only_plans(self) -> bool:
+        """Whether the plan is all that is asked for. Raises InputError where that is not said."""
+        return only_plans(self.master.plan)
 
     @property
     def launcher(self) -> dict[str, Any]:
@@ -121,25 +133,30 @@ def start_grid(command: Command) -> None:
     settings, folder, typed = command.settings, command.folder, command.parted()
     build_executor(command.launcher, folder.path, jobs=1, gpus=0).close()  # refuses what cannot run jobs
     swept = {key: values(override) for key, override in typed.swept.items()}
+    for key, several in swept.items():
+        if not several:
+            raise InputError(f"{key}: has no value to sweep over")
     templates = command.templates(typed, swept)
     drafts, dropped = without_doubles(
         [_draft(templates, varied, command.name(swept)) for varied in combinations(swept, settings.zip)]
     )
-    _import_ahead(command)
+    tracking = _tracking(drafts[0].config)
+    _import_ahead(command, tracking)
     costs, capacity = _size_up([draft.config for draft in drafts], len(drafts), settings, command.launcher)
     plan = _plan(command, settings, list(swept), drafts, costs)
     console.print(PlanTable(plan, costs, capacity, dropped))
-    if command.master.plan:
+    if command.only_plans:
         return
     from vae_experiments.sweeps.run import Terms, run_sweep
 
     with _taken(folder):
+        _check_store(tracking)
         jobs = [
             folder.write_job(i, draft.name, draft.varied, job_config(draft.config, draft.name, capacity.threads))
             for i, draft in enumerate(drafts)
         ]
         folder.write_plan(replace(plan, jobs=jobs))
-        run_sweep(folder, Terms(_tracking(drafts[0].config)), capacity)
+        run_sweep(folder, Terms(tracking), capacity)
 
 
 def start_search(command: Command, keys: Mapping[str, Any]) -> None:
@@ -164,7 +181,8 @@ def start_search(command: Command, keys: Mapping[str, Any]) -> None:
         for end in (0, -1)
     ]  # fmt: skip
     samples = [Draft("", varied, templates.config(varied)) for varied in corners]
-    _import_ahead(command)
+    tracking = _tracking(samples[0].config)
+    _import_ahead(command, tracking)
     costs, capacity = _size_up([draft.config for draft in samples], int(search["n_trials"]), settings, command.launcher)
     plan = _plan(command, settings, list(space), samples, costs)
     open_bases = {choices: without_password(base) for choices, base in templates.bases.items()}
@@ -175,13 +193,14 @@ def start_search(command: Command, keys: Mapping[str, Any]) -> None:
     }
     plan = replace(plan, jobs=[], search=stored)
     console.print(PlanTable(plan, costs, capacity))
-    if command.master.plan:
+    if command.only_plans:
         return
     from vae_experiments.sweeps.run import Terms, run_sweep
 
     with _taken(folder):
+        _check_store(tracking)
         folder.write_plan(plan)
-        run_sweep(folder, Terms(_tracking(samples[0].config)), capacity)
+        run_sweep(folder, Terms(tracking), capacity)
 
 
 def plan_one(config: dict[str, Any]) -> None:
@@ -194,13 +213,25 @@ def plan_one(config: dict[str, Any]) -> None:
     console.print(PlanTable(plan, costs, capacity))
 
 
-def _import_ahead(command: Command) -> None:
-    """What a sweep needs, and its plan does not: MLflow. The server of its jobs imports as much at this time."""
-    if not command.master.plan:
+def _import_ahead(command: Command, tracking: TrackingConfig) -> None:
+    """What a sweep needs, and its plan does not: MLflow. The server of its jobs imports as much at this time.
+
+    Raises:
+        InputError: the address of the store can never be one.
+    """
+    uri = resolve_uri(tracking.uri) if tracking.enabled else "http"
+    if not command.only_plans:
         import_module("vae_experiments.sweeps.run")
-        enabled, uri = (OmegaConf.select(command.master, f"tracking.{key}") for key in ("enabled", "uri"))
-        if enabled and not str(uri or "").startswith("http"):
+        if not uri.startswith("http"):
             import_module("mlflow.store.tracking.sqlalchemy_store")  # which MLflow imports at the first connection
+
+
+def _check_store(tracking: TrackingConfig) -> None:
+    """Opens the store before anything is written down that could not be resumed without it."""
+    if tracking.enabled:
+        from vae_experiments.tracking.store import Store  # MLflow takes seconds to import
+
+        Store.open(tracking)
 
 
 def _plan(
@@ -269,5 +300,12 @@ def _taken(folder: SweepFolder) -> Iterator[None]:
         yield
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Recorded:
+    """The part of a config that says where runs are recorded."""
+
+    tracking: TrackingConfig
+
+
 def _tracking(config: Mapping[str, Any]) -> TrackingConfig:
-    return construct(TrackingConfig, {key: value for key, value in config["tracking"].items() if key != "_target_"})
+    return construct(_Recorded, {"tracking": config["tracking"]}).tracking

@@ -21,6 +21,8 @@ class TrackingConfig:
     experiment: str = "vae"
 
     def __post_init__(self) -> None:
+        if self.uri is not None and not self.uri.strip():
+            raise InputError("tracking.uri is empty: give an address, or null for MLFLOW_TRACKING_URI or mlflow.db")
         if not self.experiment.strip():
             raise InputError("tracking.experiment is empty: give the experiment a name")
         if len(self.experiment) > 500:

@@ -25,8 +25,7 @@ class TrainerConfig:
         scheduler_interval: whether the learning-rate schedule advances by training step or by epoch.
         eval_batch_size: images per validation batch; changes memory and speed, never a figure.
         channels_last: weights and batches in the order of memory in which convolutions are fast.
-        rewritten_layers: layers computed in the way that is fast, see models/layers.py; else in PyTorch's way, without
-            kernels.
+        rewritten_layers: layers computed in the way that is fast, see models/layers.py; else in PyTorch's.
         kernels: convolutions and dense layers by kernels of our own in bfloat16 (on a CPU with AMX or AVX-512 BF16),
             convolutions in float32 (with AVX-512 or AVX2), the gradient's norm and Adam's updates; gcc compiles them
             when they are first wanted, without one they are PyTorch's.

@@ -42,7 +42,7 @@ class Record(Protocol):
 
 @dataclass
 class TrainingRun:
-    """The parts of a run. Only `state`, `stop` and `signum` change while it trains."""
+    """The parts of a run. Once it trains, only `state`, `stop` and `signum` change."""
 
     name: str
     seed: int

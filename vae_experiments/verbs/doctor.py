@@ -63,14 +63,25 @@ def findings(config: DoctorConfig) -> list[tuple[str, str]]:
         ("memory", f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"),
         ("disk", f"{disk.free / 2**30:.1f} GiB free here"),
         ("training", f"would run on {choose(config.trainer)}"),
-        ("kernels", "; ".join(map(_kernels, (torch.bfloat16, torch.float32, None)))),
+        ("kernels", _kernels(config.trainer)),
         ("tracking", uri),
         ("data", f"{data.resolve()}{'' if data.is_dir() else ' (not there yet: made by the first run)'}"),
         ("diagrams", f"drawn by {dot}" if dot else "left out: install Graphviz for the program dot"),
     ]
 
 
-def _kernels(what: "torch.dtype | None") -> str:
+def _kernels(trainer: TrainerConfig) -> str:
+    """Those that a run on a CPU would take."""
+    import torch
+
+    if not trainer.kernels:
+        return "left out: trainer.kernels=false"
+    if not trainer.rewritten_layers:
+        return f"layers left out: trainer.rewritten_layers=false; {_compiled(None)}"
+    return "; ".join(map(_compiled, (torch.bfloat16, torch.float32, None)))
+
+
+def _compiled(what: "torch.dtype | None") -> str:
     """For layers in a number format, or for updates of weights."""
     from vae_experiments.kernels import compiled
 

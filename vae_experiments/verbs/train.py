@@ -23,10 +23,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def train(config: dict[str, Any], folder: str) -> None:
     """Trains one composed config in the folder that was made for it, and says where everything is."""
-    from vae_experiments.sweeps.compose import ABOUT_THE_SWEEP
+    from vae_experiments.sweeps.compose import ABOUT_THE_SWEEP, only_plans
 
     run = {key: value for key, value in config.items() if key not in ABOUT_THE_SWEEP}
-    if config["plan"]:
+    if only_plans(config["plan"]):
         from vae_experiments.sweeps.start import plan_one
 
         with suppress(OSError):  # Hydra made them, and nothing will come into them
