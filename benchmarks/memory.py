@@ -6,6 +6,7 @@ The last of these needs a control group of its own, hence root on Linux; without
 """
 
 import os
+import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,12 +36,12 @@ class Measured:
     Args:
         peak: of a default run of one epoch.
         resident: after each epoch of a long, small run.
-        rates: from memory, and from a file TIMES as large as memory; None where memory cannot be limited.
+        rates: from memory, and from a file TIMES as large as memory, in each round; None where memory cannot be limited.
     """
 
     peak: int
     resident: list[int]
-    rates: tuple[float, float] | None
+    rates: list[tuple[float, float]] | None
 
     @property
     def growth(self) -> float:
@@ -57,38 +58,44 @@ def measure(settings: Settings) -> Measured:
         return Measured(peak, written(folder / "resident"), larger_than_memory(folder, settings))
 
 
-def larger_than_memory(folder: Path, settings: Settings) -> tuple[float, float] | None:
+def larger_than_memory(folder: Path, settings: Settings) -> list[tuple[float, float]] | None:
     """Images per second from memory, and from a map of a file that does not fit, in processes that may have LIMIT."""
     with limited() as group:
         if group is None:
             return None
-        rates = [
-            rate(folder, nbytes, in_memory, group, settings)
-            for nbytes, in_memory in ((IN_MEMORY, True), (TIMES * LIMIT, False))
+        small, large = folder / "small", folder / "large"
+        write(small, IN_MEMORY)
+        write(large, TIMES * LIMIT)
+        return [
+            (rate(small, True, group, settings), rate(large, False, group, settings)) for _ in range(settings.rounds)
         ]
-        return rates[0], rates[1]
 
 
-def rate(folder: Path, nbytes: int, in_memory: bool, group: Path, settings: Settings) -> float:
-    """Images per second that train from a file of so many bytes."""
-    write(folder / "images", nbytes)
+def rate(images: Path, in_memory: bool, group: Path, settings: Settings) -> float:
+    """Images per second that train from that file, of which nothing is in the system's cache."""
+    forget(images)
+    folder = images.parent
     data = ("dataset=npz", "dataset/split=holdout", "dataset._target_=watchers.Mapped", "dataset.split.size=1000")
-    file = (f"dataset.path={folder / 'images'}", f"+dataset.in_memory={in_memory}")
+    file = (f"dataset.path={images}", f"+dataset.in_memory={in_memory}")
     enter = ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
     watcher = watched("Rate", path=folder / "rate", steps=STEPS)
     run((*enter, *VAE, "train", *data, *file, "tracking=off", watcher), folder, settings.threads)
-    (folder / "images").unlink()
     return float(written(folder / "rate"))
 
 
 def write(path: Path, nbytes: int) -> None:
-    """Images of noise, none of which stays in the system's cache."""
+    """Images of noise."""
     generator = np.random.default_rng(0)
     with path.open("wb") as file:
         for _ in range(nbytes // (784 << 14)):
             file.write(generator.bytes(784 << 14))
         file.flush()
         os.fsync(file.fileno())
+
+
+def forget(path: Path) -> None:
+    """Has the system's cache keep nothing of a file."""
+    with path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
@@ -119,10 +126,12 @@ def markdown(measured: Measured) -> str:
     if measured.rates is None:
         lines.append("- Data larger than memory: not measured, for want of a control group (root on Linux).")
     else:
-        memory, mapped = measured.rates
+        memory, mapped = (statistics.median(rates) for rates in zip(*measured.rates, strict=True))
+        shares = [mapped / memory for memory, mapped in measured.rates]
         lines.append(
             f"- A memory-mapped file {TIMES} times as large as the {LIMIT / 2**30:g} GiB that the process may have: "
-            f"{mapped:,.0f} images/s, {mapped / memory:.0%} of the {memory:,.0f} from memory."
+            f"{mapped:,.0f} images/s, where it is {memory:,.0f} from memory; {statistics.median(shares):.0%} "
+            f"({min(shares):.0%} to {max(shares):.0%}) of that, round by round."
         )
     return "## Memory\n\n" + "\n".join(lines)
 
