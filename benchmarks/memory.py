@@ -36,7 +36,7 @@ class Measured:
     Args:
         peak: of a default run of one epoch.
         resident: after each epoch of a long, small run.
-        rates: from memory, and from a file TIMES as large as memory, in each round; None where memory cannot be limited.
+        rates: from memory, and from a file TIMES as large as memory, of each round; None where it cannot be limited.
     """
 
     peak: int
