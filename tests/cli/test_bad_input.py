@@ -4,9 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import Vae
+from support import Ended, Vae
 
 ABSENT = "mps" if torch.cuda.is_available() else "cuda"  # no machine has both
+
+
+def refused_in_one_line(ended: Ended, says: str) -> None:
+    assert ended.status == 2, ended.err
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("vae: ")]
+    assert says in line
+    assert "Traceback" not in ended.err
 
 
 @pytest.mark.parametrize(
@@ -56,10 +63,7 @@ ABSENT = "mps" if torch.cuda.is_available() else "cuda"  # no machine has both
 )
 def test_is_refused_in_one_line(vae: Vae, overrides: list[str], says: str) -> None:
     ended = vae("train", "experiment=smoke", "tracking=off", *overrides)
-    assert ended.status == 2, ended.err
-    (line,) = [line for line in ended.err.splitlines() if line.startswith("vae: ")]
-    assert says in line
-    assert "Traceback" not in ended.err
+    refused_in_one_line(ended, says)
     assert not list(Path().glob("outputs/*/checkpoints"))
 
 
@@ -73,10 +77,7 @@ STORES = [
 @pytest.mark.parametrize(("uri", "says"), STORES)
 def test_a_store_that_cannot_be_used_is_said_before_anything_is_trained(vae: Vae, uri: str, says: str) -> None:
     ended = vae("train", "experiment=smoke", f"tracking.uri={uri}")
-    assert ended.status == 2, ended.err
-    (line,) = [line for line in ended.err.splitlines() if line.startswith("vae: ")]
-    assert says in line
-    assert "Traceback" not in ended.err
+    refused_in_one_line(ended, says)
     assert "epoch" not in ended.err
     assert not list(Path().glob("outputs/*/checkpoints"))
     assert not list(Path().glob("outputs/*/run.json"))  # nothing was begun that could be resumed
@@ -85,9 +86,7 @@ def test_a_store_that_cannot_be_used_is_said_before_anything_is_trained(vae: Vae
 @pytest.mark.parametrize(("uri", "says"), STORES)
 def test_a_sweep_leaves_nothing_to_resume_where_its_store_cannot_be_used(vae: Vae, uri: str, says: str) -> None:
     ended = vae("train", "-m", "experiment=smoke", "seed=0,1", "sweep.estimate=false", f"tracking.uri={uri}")
-    assert ended.status == 2, ended.err
-    assert says in ended.err
-    assert "Traceback" not in ended.err
+    refused_in_one_line(ended, says)
     assert not list(Path().glob("multirun/*/plan.json"))
 
 
@@ -102,10 +101,7 @@ def test_a_sweep_leaves_nothing_to_resume_where_its_store_cannot_be_used(vae: Va
 )
 def test_a_sweep_refuses_likewise(vae: Vae, overrides: list[str], says: str) -> None:
     ended = vae("train", "-m", "experiment=smoke", *overrides)
-    assert ended.status == 2, ended.err
-    (line,) = [line for line in ended.err.splitlines() if line.startswith("vae: ")]
-    assert says in line
-    assert "Traceback" not in ended.err
+    refused_in_one_line(ended, says)
     assert not list(Path().glob("multirun/*/plan.json"))
 
 

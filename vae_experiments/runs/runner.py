@@ -102,7 +102,7 @@ def _train(
             stack.enter_context(log_to_file(folder.path / "run.log"))
             if not planned:
                 folder.refuse_if_used()
-                _check_store(tracking)
+                check_store(tracking)
         resumed = world.from_first(world.is_first and folder.begun)
         run = assemble(config, plain, folder, world)
         if resumed:
@@ -120,8 +120,8 @@ def _train(
         return run
 
 
-def _check_store(tracking: TrackingConfig) -> None:
-    """Opens the store before anything is begun that it would have to record."""
+def check_store(tracking: TrackingConfig) -> None:
+    """Opens the store before anything is begun that it would have to record. Raises InputError if it cannot be used."""
     if tracking.enabled:
         from vae_experiments.tracking.store import Store  # MLflow takes seconds to import
 

@@ -147,10 +147,11 @@ def start_grid(command: Command) -> None:
     console.print(PlanTable(plan, costs, capacity, dropped))
     if command.only_plans:
         return
+    from vae_experiments.runs.runner import check_store
     from vae_experiments.sweeps.run import Terms, run_sweep
 
     with _taken(folder):
-        _check_store(tracking)
+        check_store(tracking)  # else what is written here could never be resumed
         jobs = [
             folder.write_job(i, draft.name, draft.varied, job_config(draft.config, draft.name, capacity.threads))
             for i, draft in enumerate(drafts)
@@ -195,10 +196,11 @@ def start_search(command: Command, keys: Mapping[str, Any]) -> None:
     console.print(PlanTable(plan, costs, capacity))
     if command.only_plans:
         return
+    from vae_experiments.runs.runner import check_store
     from vae_experiments.sweeps.run import Terms, run_sweep
 
     with _taken(folder):
-        _check_store(tracking)
+        check_store(tracking)  # else what is written here could never be resumed
         folder.write_plan(plan)
         run_sweep(folder, Terms(tracking), capacity)
 
@@ -219,19 +221,11 @@ def _import_ahead(command: Command, tracking: TrackingConfig) -> None:
     Raises:
         InputError: the address of the store can never be one.
     """
-    uri = resolve_uri(tracking.uri) if tracking.enabled else "http"
+    in_database = tracking.enabled and not resolve_uri(tracking.uri).startswith("http")
     if not command.only_plans:
         import_module("vae_experiments.sweeps.run")
-        if not uri.startswith("http"):
+        if in_database:
             import_module("mlflow.store.tracking.sqlalchemy_store")  # which MLflow imports at the first connection
-
-
-def _check_store(tracking: TrackingConfig) -> None:
-    """Opens the store before anything is written down that could not be resumed without it."""
-    if tracking.enabled:
-        from vae_experiments.tracking.store import Store  # MLflow takes seconds to import
-
-        Store.open(tracking)
 
 
 def _plan(
